@@ -1,0 +1,343 @@
+//! What objects are called: names, MAC addresses, segments, locations, prefixes.
+//!
+//! Every one of them is a string on the wire, and parses back to the same value. A value that no object can have
+//! cannot be built.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// Why a string is not the identifier it should be: what was expected, and what was found instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdError {
+    /// What would have been right, as a phrase: "a MAC address such as 02:00:00:00:00:01".
+    pub expected: String,
+    /// What was found.
+    pub value: String,
+}
+
+impl IdError {
+    fn new(expected: impl Into<String>, value: &str) -> Self {
+        let mut value: String = value.chars().take(128).collect();
+        if value.is_empty() {
+            value.push_str("an empty string");
+        }
+        Self { expected: expected.into(), value }
+    }
+}
+
+impl fmt::Display for IdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, found {}", self.expected, self.value)
+    }
+}
+
+impl std::error::Error for IdError {}
+
+/// Serialises by `Display` and parses by `FromStr`, so that one form serves JSON, TOML and the command line.
+macro_rules! as_string {
+    ($($t:ty),*) => {$(
+        impl Serialize for $t {
+            fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $t {
+            fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+as_string!(Name, Mac, SegmentId, Location, IpPrefix);
+
+/// A number in plain digits: no sign, no blanks, so that every number has one spelling but for leading zeros.
+fn digits<T: FromStr>(s: &str) -> Option<T> {
+    s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse().ok()).flatten()
+}
+
+/// A name that an operator gave: 1 to 63 of `A-Z a-z 0-9 . _ -`, so that it fits in a path, a metric and a file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if s.is_empty() || s.len() > 63 || !s.chars().all(legal) {
+            return Err(IdError::new("a name of 1 to 63 letters, digits, '.', '_' or '-'", s));
+        }
+        Ok(Self(s.to_owned()))
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A unicast MAC address, as `02:00:00:00:00:01`. Multicast and all-zero addresses are refused: no host has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Mac([u8; 6]);
+
+impl Mac {
+    /// The six octets, in the order they go on the wire.
+    pub fn octets(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl TryFrom<[u8; 6]> for Mac {
+    type Error = IdError;
+    fn try_from(o: [u8; 6]) -> Result<Self, IdError> {
+        if o[0] & 1 == 1 || o == [0; 6] {
+            return Err(IdError::new("a unicast MAC address", &Mac(o).to_string()));
+        }
+        Ok(Self(o))
+    }
+}
+
+impl FromStr for Mac {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let error = || IdError::new("a MAC address such as 02:00:00:00:00:01", s);
+        let mut octets = [0u8; 6];
+        let mut parts = s.split([':', '-']);
+        for octet in &mut octets {
+            let hex = |p: &&str| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit());
+            let part = parts.next().filter(hex).ok_or_else(error)?;
+            *octet = u8::from_str_radix(part, 16).map_err(|_| error())?;
+        }
+        if parts.next().is_some() {
+            return Err(error());
+        }
+        Self::try_from(octets)
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        f.pad(&format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"))
+    }
+}
+
+/// What a bridge is attached to: `vlan/PORT/VID`, `vlan/PORT/untagged` or `vxlan/VNI`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SegmentId {
+    /// A VLAN on a port. `None` is untagged (and priority-tagged) traffic.
+    Vlan {
+        /// The port's name in `weir.toml`.
+        port: Name,
+        /// 1 to 4094, or `None` for untagged.
+        vid: Option<u16>,
+    },
+    /// A VXLAN network: 0 to 16,777,215 (RFC 7348 §5).
+    Vxlan {
+        /// The 24-bit VXLAN network identifier.
+        vni: u32,
+    },
+}
+
+impl SegmentId {
+    /// Whether frames of this segment come and go by a tunnel.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self, SegmentId::Vxlan { .. })
+    }
+}
+
+impl FromStr for SegmentId {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let parts: Vec<&str> = s.split('/').collect();
+        match parts[..] {
+            ["vlan", port, "untagged"] => Ok(Self::Vlan { port: port.parse()?, vid: None }),
+            ["vlan", port, vid] => match digits(vid) {
+                Some(vid @ 1..=4094) => Ok(Self::Vlan { port: port.parse()?, vid: Some(vid) }),
+                _ => Err(IdError::new("a VLAN ID from 1 to 4094, or untagged", vid)),
+            },
+            ["vxlan", vni] => match digits(vni) {
+                Some(vni @ 0..=0xff_ffff) => Ok(Self::Vxlan { vni }),
+                _ => Err(IdError::new("a VNI from 0 to 16777215", vni)),
+            },
+            _ => Err(IdError::new("a segment: vlan/PORT/VID, vlan/PORT/untagged or vxlan/VNI", s)),
+        }
+    }
+}
+
+impl fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vlan { port, vid: Some(vid) } => write!(f, "vlan/{port}/{vid}"),
+            Self::Vlan { port, vid: None } => write!(f, "vlan/{port}/untagged"),
+            Self::Vxlan { vni } => write!(f, "vxlan/{vni}"),
+        }
+    }
+}
+
+/// Where a host is: on a local segment (`vlan/lan0/100`), or behind a peer (`vxlan/10000/192.0.2.2`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    /// The segment the host's frames come and go on.
+    pub segment: SegmentId,
+    /// The remote tunnel endpoint; exactly when the segment is a tunnel.
+    pub peer: Option<IpAddr>,
+}
+
+impl FromStr for Location {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let tunnel = s.rsplit_once('/').and_then(|(id, peer)| Some((id.parse::<SegmentId>().ok()?, peer)));
+        if let Some((segment, peer)) = tunnel.filter(|(segment, _)| segment.is_tunnel()) {
+            let peer = peer.parse().map_err(|_| IdError::new("a peer's IP address", peer))?;
+            return Ok(Self { segment, peer: Some(peer) });
+        }
+        let segment: SegmentId = s.parse()?;
+        if segment.is_tunnel() {
+            return Err(IdError::new(format!("{segment}/PEER, since a tunnel leads to many places"), s));
+        }
+        Ok(Self { segment, peer: None })
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.peer {
+            Some(peer) => write!(f, "{}/{peer}", self.segment),
+            None => write!(f, "{}", self.segment),
+        }
+    }
+}
+
+/// An address and a prefix length, as `192.0.2.1/24`. Bits behind the prefix are kept: it can name a host in its net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct IpPrefix {
+    address: IpAddr,
+    length: u8,
+}
+
+impl IpPrefix {
+    /// The address as it was written, host bits and all.
+    pub fn address(self) -> IpAddr {
+        self.address
+    }
+
+    /// The prefix length in bits: 0 to 32, or to 128.
+    pub fn length(self) -> u8 {
+        self.length
+    }
+
+    /// Whether `other` is of the same family and lies in this prefix.
+    pub fn contains(self, other: IpAddr) -> bool {
+        fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
+            (a ^ b).checked_shr(width - u32::from(length)).unwrap_or(0) == 0
+        }
+        match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => same(a.to_bits().into(), b.to_bits().into(), 32, self.length),
+            (IpAddr::V6(a), IpAddr::V6(b)) => same(a.to_bits(), b.to_bits(), 128, self.length),
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for IpPrefix {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let error = || IdError::new("an address with a prefix length, such as 192.0.2.1/24", s);
+        let (address, length) = s.split_once('/').ok_or_else(error)?;
+        let address: IpAddr = address.parse().map_err(|_| error())?;
+        let length: u8 = digits(length).ok_or_else(error)?;
+        if length > if address.is_ipv4() { 32 } else { 128 } {
+            return Err(error());
+        }
+        Ok(Self { address, length })
+    }
+}
+
+impl fmt::Display for IpPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn round_trip<T: FromStr<Err = IdError> + fmt::Display>(text: &str) {
+        match text.parse::<T>() {
+            Ok(value) => assert_eq!(value.to_string(), text),
+            Err(e) => panic!("{text}: {e}"),
+        }
+    }
+
+    #[test]
+    fn every_identifier_prints_as_it_was_written() {
+        round_trip::<Name>("web-1.prod_a");
+        round_trip::<Mac>("02:00:00:aa:bb:cc");
+        round_trip::<SegmentId>("vlan/lan0/100");
+        round_trip::<SegmentId>("vlan/lan0/untagged");
+        round_trip::<SegmentId>("vxlan/16777215");
+        round_trip::<Location>("vlan/lan0/100");
+        round_trip::<Location>("vxlan/10000/192.0.2.2");
+        round_trip::<Location>("vxlan/10000/2001:db8::2");
+        round_trip::<IpPrefix>("192.0.2.1/24");
+        round_trip::<IpPrefix>("2001:db8::1/64");
+    }
+
+    #[test]
+    fn what_no_object_can_be_called_is_refused() {
+        for bad in ["", "a/b", "ä", &"x".repeat(64)] {
+            assert!(bad.parse::<Name>().is_err(), "{bad}");
+        }
+        for bad in [
+            "",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+            "2:0:0:0:0:1",
+            "+2:00:00:00:00:01",
+        ] {
+            assert!(bad.parse::<Mac>().is_err(), "{bad}");
+        }
+        for bad in [
+            "vlan/lan0/0",
+            "vlan/lan0/4095",
+            "vxlan/16777216",
+            "vxlan/-1",
+            "vlan/lan0",
+            "gre/1",
+            "vxlan/10000/192.0.2.2",
+        ] {
+            assert!(bad.parse::<SegmentId>().is_err(), "{bad}");
+        }
+        for bad in ["vxlan/10000", "vxlan/10000/x", "vlan/lan0/100/192.0.2.2"] {
+            assert!(bad.parse::<Location>().is_err(), "{bad}");
+        }
+        for bad in ["192.0.2.1", "192.0.2.1/33", "2001:db8::1/129", "/24"] {
+            assert!(bad.parse::<IpPrefix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_contains_its_own_and_no_other() {
+        let net: IpPrefix = "192.0.2.129/25".parse().unwrap();
+        assert!(net.contains("192.0.2.200".parse().unwrap()));
+        assert!(!net.contains("192.0.2.1".parse().unwrap()));
+        assert!(!net.contains("2001:db8::1".parse().unwrap()));
+        let all: IpPrefix = "::/0".parse().unwrap();
+        assert!(all.contains("2001:db8::1".parse().unwrap()));
+    }
+}

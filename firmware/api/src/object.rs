@@ -1,0 +1,306 @@
+//! What an operator configures: the desired state, object by object.
+//!
+//! An object is whole: a put replaces it. Ports are not here; they are known at boot, from `weir.toml`.
+
+use crate::id::{IpPrefix, Location, Mac, Name, SegmentId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A tenant's L2 broadcast domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bridge {
+    /// What it is called; unique among bridges.
+    pub name: Name,
+    /// How many MACs it may learn; the newest beyond that are not learned. Default 4,096.
+    #[serde(default = "Bridge::default_mac_limit")]
+    pub mac_limit: u32,
+    /// After how many seconds of silence a learned MAC is forgotten, 10 to 36,000. Default 300 (IEEE 802.1Q §8.8.3).
+    #[serde(default = "Bridge::default_mac_ageing")]
+    pub mac_ageing: u32,
+    /// What becomes of a frame to a MAC that is not known. Default flood.
+    #[serde(default)]
+    pub unknown_unicast: UnknownUnicast,
+    /// Whose tunnelled frames are accepted. Default any.
+    #[serde(default)]
+    pub accept_from: AcceptFrom,
+}
+
+impl Bridge {
+    fn default_mac_limit() -> u32 {
+        4096
+    }
+    fn default_mac_ageing() -> u32 {
+        300
+    }
+}
+
+/// What becomes of a frame to a MAC that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownUnicast {
+    /// It goes everywhere on the bridge but back.
+    #[default]
+    Flood,
+    /// It is dropped and counted.
+    Drop,
+}
+
+/// From which remote tunnel endpoints a bridge accepts frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AcceptFrom {
+    /// From whoever knows the VNI.
+    #[default]
+    Any,
+    /// Only from the segment's peers and from where its endpoints are.
+    Listed,
+}
+
+/// An attachment of a bridge: a VLAN on a port, or a VXLAN network on a vtep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// What it is; unique among segments.
+    pub id: SegmentId,
+    /// The bridge it belongs to.
+    pub bridge: Name,
+    /// The local tunnel endpoint; needed for a tunnel, refused for a VLAN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vtep: Option<Name>,
+    /// Whether frames that still carry a VLAN tag inside the tunnel pass (RFC 7348 §6.1 wants them dropped). Default no.
+    #[serde(default)]
+    pub carry_tags: bool,
+}
+
+/// A local tunnel endpoint: an address of this gateway on the underlay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vtep {
+    /// What it is called; unique among vteps.
+    pub name: Name,
+    /// The port it is on. Its untagged traffic is the underlay's.
+    pub port: Name,
+    /// Its address with the prefix length of the net that is reached directly, such as `192.0.2.1/24`.
+    pub address: IpPrefix,
+    /// The next hop for peers outside that net.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+}
+
+/// A remote tunnel endpoint on a segment: one more place that flooded frames go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// The tunnel segment.
+    pub segment: SegmentId,
+    /// The remote endpoint's address on the underlay.
+    pub address: IpAddr,
+}
+
+/// A host on a bridge, configured: its MAC never moves and never ages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// The bridge it is on.
+    pub bridge: Name,
+    /// Its MAC address; unique on the bridge.
+    pub mac: Mac,
+    /// Where it is.
+    pub location: Location,
+    /// Its addresses. Kept and shown; nothing answers from them yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ips: Vec<IpAddr>,
+}
+
+/// What kinds of object there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// [`Bridge`]; its id is its name.
+    Bridge,
+    /// [`Vtep`]; its id is its name.
+    Vtep,
+    /// [`Segment`]; its id is a [`SegmentId`].
+    Segment,
+    /// [`Peer`]; its id is SEGMENT/ADDRESS.
+    Peer,
+    /// [`Endpoint`]; its id is BRIDGE/MAC.
+    Endpoint,
+}
+
+impl Kind {
+    /// All kinds, each before those that refer to it.
+    pub const ALL: [Kind; 5] = [Kind::Bridge, Kind::Vtep, Kind::Segment, Kind::Peer, Kind::Endpoint];
+
+    /// The kind's one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Bridge => "bridge",
+            Kind::Vtep => "vtep",
+            Kind::Segment => "segment",
+            Kind::Peer => "peer",
+            Kind::Endpoint => "endpoint",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let kind = Kind::ALL.into_iter().find(|k| k.as_str() == s);
+        kind.ok_or_else(|| format!("expected bridge, vtep, segment, peer or endpoint, found {s}"))
+    }
+}
+
+/// Any object, tagged by its kind: `{"bridge": {"name": "red"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Object {
+    /// A bridge.
+    Bridge(Bridge),
+    /// A vtep.
+    Vtep(Vtep),
+    /// A segment.
+    Segment(Segment),
+    /// A peer.
+    Peer(Peer),
+    /// An endpoint.
+    Endpoint(Endpoint),
+}
+
+impl Object {
+    /// What kind of object this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Object::Bridge(_) => Kind::Bridge,
+            Object::Vtep(_) => Kind::Vtep,
+            Object::Segment(_) => Kind::Segment,
+            Object::Peer(_) => Kind::Peer,
+            Object::Endpoint(_) => Kind::Endpoint,
+        }
+    }
+
+    /// What it is called among its kind.
+    pub fn id(&self) -> String {
+        match self {
+            Object::Bridge(o) => o.name.to_string(),
+            Object::Vtep(o) => o.name.to_string(),
+            Object::Segment(o) => o.id.to_string(),
+            Object::Peer(o) => format!("{}/{}", o.segment, o.address),
+            Object::Endpoint(o) => format!("{}/{}", o.bridge, o.mac),
+        }
+    }
+
+    /// Its kind and id.
+    pub fn key(&self) -> Key {
+        Key { kind: self.kind(), id: self.id() }
+    }
+}
+
+/// The kind and id of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    /// What kind of object.
+    pub kind: Kind,
+    /// What it is called among its kind.
+    pub id: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.id)
+    }
+}
+
+/// A whole desired state, as `weirctl apply -f` reads it: one list per kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// The bridges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bridge: Vec<Bridge>,
+    /// The vteps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vtep: Vec<Vtep>,
+    /// The segments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segment: Vec<Segment>,
+    /// The peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peer: Vec<Peer>,
+    /// The endpoints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoint: Vec<Endpoint>,
+}
+
+impl State {
+    /// Every object, each kind before those that refer to it.
+    pub fn into_objects(self) -> impl Iterator<Item = Object> {
+        let Self { bridge, vtep, segment, peer, endpoint } = self;
+        (bridge.into_iter().map(Object::Bridge))
+            .chain(vtep.into_iter().map(Object::Vtep))
+            .chain(segment.into_iter().map(Object::Segment))
+            .chain(peer.into_iter().map(Object::Peer))
+            .chain(endpoint.into_iter().map(Object::Endpoint))
+    }
+}
+
+impl FromIterator<Object> for State {
+    fn from_iter<I: IntoIterator<Item = Object>>(objects: I) -> Self {
+        let mut state = Self::default();
+        for object in objects {
+            match object {
+                Object::Bridge(o) => state.bridge.push(o),
+                Object::Vtep(o) => state.vtep.push(o),
+                Object::Segment(o) => state.segment.push(o),
+                Object::Peer(o) => state.peer.push(o),
+                Object::Endpoint(o) => state.endpoint.push(o),
+            }
+        }
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_tagged_by_its_kind_and_fills_in_defaults() {
+        let object: Object = serde_json::from_str(r#"{"bridge": {"name": "red"}}"#).unwrap();
+        let Object::Bridge(bridge) = &object else { panic!("{object:?}") };
+        assert_eq!((bridge.mac_limit, bridge.mac_ageing), (4096, 300));
+        assert_eq!(object.key().to_string(), "bridge red");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_by_name() {
+        let error = serde_json::from_str::<Object>(r#"{"bridge": {"name": "red", "colour": 1}}"#).unwrap_err();
+        assert!(error.to_string().contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn a_state_keeps_every_object() {
+        let text = r#"{"bridge":[{"name":"red"}],"segment":[{"id":"vlan/lan0/100","bridge":"red"}],
+            "peer":[{"segment":"vxlan/7","address":"192.0.2.2"}],
+            "endpoint":[{"bridge":"red","mac":"02:00:00:00:00:01","location":"vxlan/7/192.0.2.2"}]}"#;
+        let state: State = serde_json::from_str(text).unwrap();
+        let again: State = state.clone().into_objects().collect();
+        assert_eq!(state, again);
+        let ids: Vec<_> = state.into_objects().map(|o| o.key().to_string()).collect();
+        assert_eq!(
+            ids,
+            ["bridge red", "segment vlan/lan0/100", "peer vxlan/7/192.0.2.2", "endpoint red/02:00:00:00:00:01"]
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! What the firmware knows and counts. Names are stable, and the same in JSON, tables and metrics; units are in them.
+
+use crate::id::{Location, Mac};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Every counter and gauge. Counters start at zero with the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// The version of the firmware.
+    pub version: String,
+    /// [`crate::VERSION`].
+    pub api_version: u32,
+    /// The running generation.
+    pub generation: u64,
+    /// Since the process started.
+    pub uptime_seconds: u64,
+    /// One each, in the order of `weir.toml`.
+    pub ports: Vec<PortStats>,
+    /// One each, by core.
+    pub workers: Vec<WorkerStats>,
+    /// Sums over workers of the pipeline's events, by name: learned, moved, aged, flooded…
+    pub events: BTreeMap<String, u64>,
+    /// By table: macs, peers, neighbours, endpoints…
+    pub tables: BTreeMap<String, TableStats>,
+    /// Packet buffers.
+    pub mbufs: MbufStats,
+}
+
+/// A port's state and counters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PortStats {
+    /// Its name in `weir.toml`.
+    pub name: String,
+    /// PCI address or vdev, as in `weir.toml`.
+    pub device: String,
+    /// DPDK's name of the driver.
+    pub driver: String,
+    /// Its MAC address.
+    pub mac: String,
+    /// The largest IP packet that leaves, bytes.
+    pub mtu: u32,
+    /// Whether the link is up.
+    pub link_up: bool,
+    /// Link speed in Mbit/s; 0 where the device does not say.
+    pub link_mbps: u32,
+    /// Queues to receive from.
+    pub rx_queues: u16,
+    /// Queues to send on.
+    pub tx_queues: u16,
+    /// Frames that the workers took from the device.
+    pub rx_packets: u64,
+    /// Their bytes, without FCS.
+    pub rx_bytes: u64,
+    /// Frames that the device accepted.
+    pub tx_packets: u64,
+    /// Their bytes, without FCS.
+    pub tx_bytes: u64,
+    /// Frames that the device lost before a worker saw them: its missed, errored and no-buffer counts.
+    pub rx_missed: u64,
+    /// Frames dropped, by reason; the reasons that are zero are left out. Counted on the port a frame came in on.
+    pub drops: BTreeMap<String, u64>,
+}
+
+/// A worker's state and counters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStats {
+    /// The core it runs on.
+    pub core: u32,
+    /// The generation it forwards by.
+    pub generation: u64,
+    /// TSC cycles spent on bursts that had packets.
+    pub busy_cycles: u64,
+    /// TSC cycles spent polling in vain.
+    pub idle_cycles: u64,
+    /// TSC cycles asleep (`poll = "adaptive"`).
+    pub sleep_cycles: u64,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Frames made here: flood copies, ARP requests.
+    pub originated_packets: u64,
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Frames dropped, for whatever reason.
+    pub dropped_packets: u64,
+    /// Frames that wait: for a next hop to resolve, or for the device to take them.
+    pub held_packets: u64,
+}
+
+/// How full a table is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableStats {
+    /// Entries in use; for a table that each worker has, of the fullest one.
+    pub entries: u64,
+    /// The most it holds.
+    pub capacity: u64,
+}
+
+/// Packet buffers, over all pools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MbufStats {
+    /// Buffers that wait in the pools.
+    pub free: u64,
+    /// All there are.
+    pub total: u64,
+}
+
+/// Where a MAC is, and how that is known.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MacRow {
+    /// The bridge's name.
+    pub bridge: String,
+    /// The host's MAC.
+    pub mac: Mac,
+    /// Where frames to it go.
+    pub location: Location,
+    /// Configured, or learned.
+    pub source: Source,
+    /// Seconds since a frame came from it; absent for a configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+}
+
+/// How a fact is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// An operator said so.
+    Configured,
+    /// A frame said so.
+    Learned,
+}
+
+/// A next hop on the underlay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NeighbourRow {
+    /// The port it is on.
+    pub port: String,
+    /// Its address.
+    pub address: String,
+    /// Its MAC; absent while it is not resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// resolving, reachable, stale (probed) or failed.
+    pub state: String,
+    /// Frames that wait for it.
+    pub held_packets: u64,
+    /// The core of the worker whose entry this is.
+    pub core: u32,
+}

@@ -1,0 +1,3 @@
+//! Filled in next.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,1 @@
+//! Safe, owned DPDK (filled in next).
