@@ -4,6 +4,7 @@
 
 use crate::id::{IpPrefix, Location, Mac, Name, SegmentId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -88,6 +89,9 @@ pub struct Vtep {
     /// The next hop for peers outside that net.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,
+    /// Next hops in that net whose MAC is configured instead of resolved by ARP: they never change and never age.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub neighbours: BTreeMap<IpAddr, Mac>,
 }
 
 /// A remote tunnel endpoint on a segment: one more place that flooded frames go to.

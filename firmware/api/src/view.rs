@@ -141,7 +141,7 @@ pub struct NeighbourRow {
     /// Its MAC; absent while it is not resolved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// resolving, reachable, stale (probed) or failed.
+    /// resolving, reachable, stale (probed), failed or permanent (configured).
     pub state: String,
     /// Frames that wait for it.
     pub held_packets: u64,
