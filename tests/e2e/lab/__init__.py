@@ -1,0 +1,11 @@
+"""The lab: network namespaces with real peers around one gateway.
+
+Owns every namespace, process and file that a test starts, and takes them away again, also after a failure or Ctrl-C.
+Refuses to run without root or without its tools: a test that cannot run has failed.
+"""
+
+from .net import Lab, LabError, Namespace
+from .peers import KernelVxlan, Router, TaggedSwitch
+from .weir import Weir, WeirFailure
+
+__all__ = ["KernelVxlan", "Lab", "LabError", "Namespace", "Router", "TaggedSwitch", "Weir", "WeirFailure"]
