@@ -1,0 +1,74 @@
+# Weir: everything a newcomer needs is a target here. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+PYTHON  := /usr/bin/python3
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+CARGO   := $(shell command -v cargo || echo cargo-is-missing)
+# cargo builds as whoever calls; the test binaries run as root, since DPDK's and the lab's need it.
+AS_ROOT := $(if $(SUDO),env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=sudo)
+
+# What the build, the demo, the tests and the benchmark ask of Debian 12.
+PACKAGES := gcc libc6-dev make pkg-config libclang-dev libdpdk-dev dpdk dpdk-dev \
+            iproute2 ethtool iputils-ping procps \
+            tcpdump tshark iperf3 socat openvswitch-switch openvswitch-switch-dpdk python3-pytest python3-scapy
+
+.PHONY: help deps rust build demo test fmt clippy unit e2e bench install clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## installs the Debian packages that are missing (root; else prints the line to run)
+	@missing=$$(for p in $(PACKAGES); do \
+	    dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | grep -qx installed || printf ' %s' $$p; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then \
+	    echo "Packages are missing. Run this line, then make again:"; \
+	    echo "  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends$$missing'"; exit 1; \
+	fi; \
+	echo "installing:$$missing"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing
+
+rust:
+	@if ! command -v cargo >/dev/null; then \
+	    echo "cargo is missing: Weir is built with Rust 1.90 or newer. Install it with rustup (https://rustup.rs), then make again."; exit 1; \
+	fi
+
+build: deps rust ## builds weir, weirctl and weir-bench into target/release
+	$(CARGO) build --release --workspace --bins
+
+demo: build ## two tenants, VLAN <-> VXLAN, in network namespaces: no NIC, no hugepages, cleans up after itself
+	$(SUDO) demo/run
+
+test: fmt clippy unit e2e ## everything that CI runs
+
+fmt: rust ## is the code formatted as rustfmt wants it?
+	$(CARGO) fmt --all --check
+
+clippy: deps rust ## has clippy anything to say?
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+unit: deps rust ## unit, property and golden tests
+	$(AS_ROOT) $(CARGO) test --workspace
+
+e2e: build ## end-to-end tests with real peers in network namespaces (root)
+	$(SUDO) $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5 tests/e2e
+
+bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch; writes bench-results/
+	$(SUDO) target/release/weir-bench set
+
+install: ## installs the binaries, man pages and completion below PREFIX (/usr/local), after `make build`
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 target/release/weir target/release/weirctl $(DESTDIR)$(PREFIX)/bin
+	target/release/weirctl man $(DESTDIR)$(PREFIX)/share/man/man1
+	target/release/weirctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weirctl
+
+clean: rust ## removes what the build and the benchmark made
+	$(CARGO) clean
+	rm -rf bench-results
