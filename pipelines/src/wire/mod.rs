@@ -1,9 +1,63 @@
-//! Addresses and header views, one file per protocol.
+//! Addresses, header views and checksums, one file per protocol.
 //!
-//! A view borrows bytes and comes only from `parse`, which checks that they suffice; it never reads outside them.
+//! Owns: what the bytes of a header mean. Refuses: opinions about packets; a legal header that the gateway will drop is
+//! no business of this module.
+//!
+//! Every protocol has two types. The view (`Ipv4<'a>`) borrows bytes and comes only from `parse`, which checks that they
+//! suffice: from then on every accessor is a plain load. The header (`Ipv4Header`) is plain data, and writes itself
+//! into an array of exactly its length, every byte of it.
+//!
+//! `parse` is for bytes in one piece, and answers the payload as well. `parse_head`, where there is one, is for a frame
+//! of several segments: it looks at the bytes in the first one, and checks lengths against the whole frame.
 
+mod arp;
+pub mod checksum;
 mod ethernet;
+mod icmp;
+mod ip;
+mod ipv4;
+mod ipv6;
+#[cfg(test)]
+mod properties;
+mod udp;
 mod vxlan;
 
-pub use ethernet::{IllegalVlanId, MacAddr, VlanId};
-pub use vxlan::{IllegalVni, Vni};
+pub use arp::{Arp, ArpHeader, ArpOperation};
+pub use ethernet::{EtherType, Ethernet, EthernetHeader, IllegalVlanId, MacAddr, Tag, VlanId};
+pub use icmp::{EchoHeader, Icmp, IcmpType};
+pub use ip::{Ecn, IpProtocol, TrafficClass};
+pub use ipv4::{Fragment, Ipv4, Ipv4Header};
+pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Header, MAX_EXTENSIONS, Upper};
+pub use udp::{Udp, UdpHeader};
+pub use vxlan::{IllegalVni, VXLAN_PORT, Vni, Vxlan, VxlanHeader};
+
+/// What is wrong with a header: the packet's fault, never ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Malformed {
+    /// The bytes end before the header does, or before the length that the header claims.
+    Truncated,
+    /// A length field that contradicts its own header: too small for it, or not the only legal value.
+    BadLength,
+    /// An IP version other than the one that the EtherType promised.
+    BadVersion,
+    /// An ARP packet of a hardware type other than Ethernet.
+    BadHardware,
+    /// An ARP packet of a protocol type other than IPv4.
+    BadProtocol,
+    /// A VXLAN header whose I flag is clear: its VNI means nothing.
+    NoVni,
+    /// More than [`MAX_EXTENSIONS`] IPv6 extension headers.
+    TooManyExtensions,
+}
+
+/// The big-endian number in bytes `at` and `at + 1`. `at` is a constant at every call, and inside: no check remains.
+#[inline(always)]
+const fn be16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The four bytes from `at`.
+#[inline(always)]
+const fn four<const N: usize>(bytes: &[u8; N], at: usize) -> [u8; 4] {
+    [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]
+}

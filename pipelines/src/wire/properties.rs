@@ -1,0 +1,297 @@
+//! What must hold of every parser, whatever the bytes; of every header, whatever its fields; of every checksum, whatever
+//! changes.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+use std::vec::Vec;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::checksum::{Delta, Sum, update_u16, update_u32};
+use super::*;
+
+/// Any bytes, and often such that begin like the header in question, so that the later checks are reached.
+fn bytes(start: &'static [u8]) -> impl Strategy<Value = Vec<u8>> {
+    let any_bytes = vec(any::<u8>(), 0..160);
+    (any_bytes, any::<bool>()).prop_map(move |(mut bytes, like)| {
+        if like {
+            bytes.iter_mut().zip(start).for_each(|(byte, wanted)| *byte = *wanted);
+        }
+        bytes
+    })
+}
+
+/// Whether `part` lies inside `whole`: the same bytes in memory, not merely equal ones.
+fn within(part: &[u8], whole: &[u8]) -> bool {
+    let (part, whole) = (part.as_ptr_range(), whole.as_ptr_range());
+    whole.start <= part.start && part.end <= whole.end
+}
+
+prop_compose! {
+    fn mac()(octets: [u8; 6]) -> MacAddr {
+        MacAddr(octets)
+    }
+}
+
+prop_compose! {
+    fn ipv4_header()(
+        (class, total_len, identification, fragment) in (any::<u8>(), 20u16.., any::<u16>(), any::<u16>()),
+        (ttl, protocol, source, destination) in any::<(u8, u8, u32, u32)>(),
+    ) -> Ipv4Header {
+        Ipv4Header {
+            traffic_class: TrafficClass(class),
+            total_len,
+            identification,
+            fragment: Fragment::from_bits(fragment),
+            ttl,
+            protocol: IpProtocol(protocol),
+            source: Ipv4Addr::from(source),
+            destination: Ipv4Addr::from(destination),
+        }
+    }
+}
+
+prop_compose! {
+    fn ipv6_header()(
+        (class, flow_label, payload_len) in (any::<u8>(), 0u32..1 << 20, any::<u16>()),
+        (next, hop_limit, source, destination) in any::<(u8, u8, u128, u128)>(),
+    ) -> Ipv6Header {
+        Ipv6Header {
+            traffic_class: TrafficClass(class),
+            flow_label,
+            payload_len,
+            next_header: IpProtocol(next),
+            hop_limit,
+            source: Ipv6Addr::from(source),
+            destination: Ipv6Addr::from(destination),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_into_the_link_layer(bytes in bytes(&[]), tpid: u16) {
+        if let Ok((ethernet, payload)) = Ethernet::parse(&bytes) {
+            prop_assert!(within(payload, &bytes) && payload.len() + EthernetHeader::LEN == bytes.len());
+            let _ = std::format!("{ethernet:?}");
+        } else {
+            prop_assert!(bytes.len() < EthernetHeader::LEN);
+        }
+        if let Ok((tag, _, payload)) = Tag::parse(EtherType(tpid), &bytes) {
+            prop_assert!(within(payload, &bytes) && payload.len() + 4 == bytes.len());
+            prop_assert_eq!(tag.tci(), u16::from(tag.pcp()) << 13 | u16::from(tag.dei()) << 12 | tag.vid());
+        }
+    }
+
+    #[test]
+    fn any_bytes_into_arp(bytes in bytes(&[0, 1, 8, 0, 6, 4])) {
+        if let Ok((arp, padding)) = Arp::parse(&bytes) {
+            prop_assert!(within(padding, &bytes) && padding.len() + ArpHeader::LEN == bytes.len());
+            let mut out = [0; ArpHeader::LEN];
+            arp.header().write(&mut out);
+            prop_assert_eq!(&out[..], &bytes[..ArpHeader::LEN]);
+            let _ = std::format!("{arp:?} {}", arp.header());
+        }
+    }
+
+    #[test]
+    fn any_bytes_into_ipv4(bytes in bytes(&[0x46, 0, 0]), available in 0usize..200) {
+        if let Ok((ip, payload)) = Ipv4::parse(&bytes) {
+            prop_assert!(within(payload, &bytes) && within(ip.options(), &bytes));
+            prop_assert_eq!(ip.header_len(), Ipv4Header::LEN + ip.options().len());
+            prop_assert_eq!(ip.header_len() + payload.len(), ip.total_len());
+            let _ = (ip.checksum_holds(), ip.is_source_routed(), std::format!("{ip:?} {}", ip.header()));
+        }
+        if let Ok(ip) = Ipv4::parse_head(&bytes, available) {
+            prop_assert!(ip.total_len() <= available && ip.header_len() <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn any_bytes_into_ipv6(bytes in bytes(&[0x60, 0, 0, 0, 0]), available in 0usize..200) {
+        if let Ok((ip, payload)) = Ipv6::parse(&bytes) {
+            prop_assert!(within(payload, &bytes));
+            prop_assert_eq!(Ipv6Header::LEN + payload.len(), ip.total_len());
+            if let Ok(upper) = ip.upper(payload) {
+                prop_assert!(upper.offset <= payload.len());
+            }
+            let _ = std::format!("{ip:?} {}", ip.header());
+        }
+        if let Ok(ip) = Ipv6::parse_head(&bytes, available) {
+            prop_assert!(ip.total_len() <= available);
+        }
+    }
+
+    #[test]
+    fn any_extension_headers(first: u8, chain in vec((any::<prop::sample::Index>(), 0u8..3, any::<[u8; 6]>()), 0..12)) {
+        const KINDS: [u8; 10] = [0, 6, 17, 43, 44, 50, 51, 59, 60, 135];
+        let mut payload = Vec::new();
+        for (kind, len, rest) in &chain {
+            payload.extend([*kind.get(&KINDS), *len]);
+            payload.extend(rest);
+        }
+        let mut fixed = [0; Ipv6Header::LEN];
+        (fixed[0], fixed[6]) = (0x60, KINDS[usize::from(first) % KINDS.len()]);
+        let (ip, _) = Ipv6::parse(&fixed).unwrap();
+        match ip.upper(&payload) {
+            Ok(upper) => {
+                prop_assert!(upper.offset <= payload.len());
+                prop_assert_eq!(upper.fragment.is_none() && upper.routed && upper.offset == 0, false);
+            }
+            Err(malformed) => {
+                prop_assert!(matches!(malformed, Malformed::Truncated | Malformed::TooManyExtensions));
+            }
+        }
+    }
+
+    #[test]
+    fn any_bytes_into_udp(bytes in bytes(&[0, 53, 0, 53, 0]), available in 0usize..200) {
+        if let Ok((udp, payload)) = Udp::parse(&bytes) {
+            prop_assert!(within(payload, &bytes));
+            prop_assert_eq!(UdpHeader::LEN + payload.len(), udp.len());
+            let _ = (udp.checksum_holds(Sum::new(), payload), std::format!("{udp:?} {}", udp.header()));
+        }
+        if let Ok(udp) = Udp::parse_head(&bytes, available) {
+            prop_assert!(udp.len() <= available && udp.len() >= UdpHeader::LEN);
+        }
+    }
+
+    #[test]
+    fn any_bytes_into_icmp_and_vxlan(bytes in bytes(&[8, 0])) {
+        if let Ok((icmp, payload)) = Icmp::parse(&bytes) {
+            prop_assert!(within(payload, &bytes) && payload.len() + EchoHeader::LEN == bytes.len());
+            let _ = (icmp.checksum_holds(payload), icmp.echo(), std::format!("{icmp:?}"));
+        }
+        if let Ok((vxlan, inner)) = Vxlan::parse(&bytes) {
+            prop_assert!(within(inner, &bytes) && inner.len() + VxlanHeader::LEN == bytes.len());
+            let _ = std::format!("{vxlan:?}");
+        }
+    }
+
+    #[test]
+    fn link_layer_headers_come_back(destination in mac(), source in mac(), numbers: [u16; 3], dirt: u8) {
+        let [ether_type, tpid, tci] = numbers;
+        let header = EthernetHeader { destination, source, ether_type: EtherType(ether_type) };
+        let mut out = [dirt; EthernetHeader::LEN];
+        header.write(&mut out);
+        prop_assert_eq!(Ethernet::parse(&out).unwrap().0.header(), header);
+
+        let tag = Tag::from_tci(EtherType(tpid), tci);
+        let mut out = [dirt; 6];
+        tag.write(out.first_chunk_mut().unwrap());
+        let (read, ether_type, _) = Tag::parse(EtherType(be16(&out, 0)), &out[2..]).unwrap();
+        prop_assert_eq!((read, ether_type), (tag, EtherType(u16::from_be_bytes([dirt, dirt]))));
+    }
+
+    #[test]
+    fn arp_comes_back(macs in (mac(), mac()), ips: [u32; 2], operation: u16, dirt: u8) {
+        let header = ArpHeader {
+            operation: ArpOperation(operation),
+            sender_mac: macs.0,
+            sender_ip: Ipv4Addr::from(ips[0]),
+            target_mac: macs.1,
+            target_ip: Ipv4Addr::from(ips[1]),
+        };
+        let mut out = [dirt; ArpHeader::LEN];
+        header.write(&mut out);
+        prop_assert_eq!(Arp::parse(&out).unwrap().0.header(), header);
+    }
+
+    #[test]
+    fn ipv4_comes_back_with_its_checksum(header in ipv4_header(), dirt: u8, ecn in 0u8..4) {
+        let mut out = [dirt; Ipv4Header::LEN];
+        header.write(&mut out);
+        let ip = Ipv4::parse_head(&out, usize::from(header.total_len)).unwrap();
+        prop_assert_eq!(ip.header(), header);
+        prop_assert!(ip.checksum_holds());
+
+        let (ecn, mut anew) = (Ecn::from_bits(ecn), [dirt; Ipv4Header::LEN]);
+        Ipv4Header::set_ecn(&mut out, ecn);
+        Ipv4Header { traffic_class: header.traffic_class.with_ecn(ecn), ..header }.write(&mut anew);
+        prop_assert_eq!(out, anew);
+    }
+
+    #[test]
+    fn ipv6_comes_back(header in ipv6_header(), dirt: u8) {
+        let mut out = [dirt; Ipv6Header::LEN];
+        header.write(&mut out);
+        let ip = Ipv6::parse_head(&out, Ipv6Header::LEN + usize::from(header.payload_len)).unwrap();
+        prop_assert_eq!(ip.header(), header);
+    }
+
+    #[test]
+    fn udp_icmp_and_vxlan_come_back(numbers: [u16; 3], len in 8u16.., reply: bool, vni in 0u32..1 << 24, dirt: u8) {
+        let [source, destination, checksum] = numbers;
+        let header = UdpHeader { source, destination, len, checksum };
+        let mut out = [dirt; UdpHeader::LEN];
+        header.write(&mut out);
+        prop_assert_eq!(Udp::parse_head(&out, usize::from(len)).unwrap().header(), header);
+
+        let header = EchoHeader { reply, identifier: source, sequence: destination };
+        let mut out = [dirt; EchoHeader::LEN];
+        let payload = [dirt, !dirt, dirt];
+        header.write(Sum::new().add(&payload), &mut out);
+        let (icmp, _) = Icmp::parse(&out).unwrap();
+        prop_assert_eq!(icmp.echo(), Some(header));
+        prop_assert!(icmp.checksum_holds(&payload));
+
+        let header = VxlanHeader { vni: Vni::try_from(vni).unwrap() };
+        let mut out = [dirt; VxlanHeader::LEN];
+        header.write(&mut out);
+        prop_assert_eq!(Vxlan::parse(&out).unwrap().0.header(), header);
+    }
+
+    #[test]
+    fn a_sum_in_pieces_is_the_sum_of_the_whole(bytes in vec(any::<u8>(), 0..300), cuts: [prop::sample::Index; 2]) {
+        let mut cuts = cuts.map(|cut| cut.index(bytes.len() + 1));
+        cuts.sort_unstable();
+        let (start, end) = bytes.split_at(cuts[1]);
+        let (start, middle) = start.split_at(cuts[0]);
+        let pieces = Sum::new().add(start).add(middle).add(end);
+        prop_assert_eq!(pieces.finish(), Sum::new().add(&bytes).finish());
+        // The definition, one word at a time.
+        let sum = bytes.chunks(2).fold(0u32, |sum, word| {
+            let sum = sum + u32::from(word[0]) * 256 + u32::from(*word.get(1).unwrap_or(&0));
+            sum % 0x1_0000 + sum / 0x1_0000
+        });
+        prop_assert_eq!(u32::from(!pieces.finish()), sum);
+    }
+
+    /// The first word never changes and is not zero, as the version of an IP header or the protocol of a pseudo header.
+    #[test]
+    fn an_update_is_the_checksum_made_anew(
+        mut words in vec(any::<u16>(), 3..40),
+        at: prop::sample::Index,
+        to: u32,
+        wrong in 1u16..=0xfffe,
+    ) {
+        words[0] |= 0x4000;
+        let checksum = |words: &[u16]| words.iter().fold(Sum::new(), |sum, word| sum.add(&word.to_be_bytes())).finish();
+        let before = checksum(&words);
+
+        let at = 1 + at.index(words.len() - 2);
+        let half = (words[at], (to >> 16) as u16);
+        words[at] = half.1;
+        let after = checksum(&words);
+        prop_assert_eq!(update_u16(before, half.0, half.1), after);
+
+        let old = u32::from(half.1) << 16 | u32::from(words[at + 1]);
+        (words[at], words[at + 1]) = (to as u16, (to >> 16) as u16);
+        let new = u32::from(words[at]) << 16 | u32::from(words[at + 1]);
+        prop_assert_eq!(update_u32(after, old, new), checksum(&words));
+
+        let both = Delta::new().u16(half.0, half.1).u32(old, new);
+        prop_assert_eq!(both.apply(before), checksum(&words));
+        prop_assert_eq!(both.apply_udp(0), 0);
+        let udp = if before == 0 { 0xffff } else { before };
+        prop_assert_eq!(both.apply_udp(udp), if checksum(&words) == 0 { 0xffff } else { checksum(&words) });
+
+        // A checksum that was wrong is wrong by as much as before.
+        let sum = |checksum: u16| words.iter().fold(Sum::new(), |sum, word| sum.add(&word.to_be_bytes())).add(&checksum.to_be_bytes());
+        prop_assert!(sum(both.apply(before)).holds());
+        let off = Sum::new().add(&before.to_be_bytes()).add(&wrong.to_be_bytes()).finish();
+        prop_assert!(!sum(both.apply(!off)).holds());
+    }
+}
