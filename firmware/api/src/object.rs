@@ -30,6 +30,16 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// A bridge of that name, with every default.
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            mac_limit: Self::default_mac_limit(),
+            mac_ageing: Self::default_mac_ageing(),
+            unknown_unicast: UnknownUnicast::default(),
+            accept_from: AcceptFrom::default(),
+        }
+    }
     fn default_mac_limit() -> u32 {
         4096
     }

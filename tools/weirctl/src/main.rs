@@ -1,3 +1,8 @@
-//! Filled in next.
+//! `weirctl`: see the library.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(weirctl::main(std::env::args_os()))
+}

@@ -1,0 +1,350 @@
+//! `add`, `set` and `del`: what can be said of each kind of object.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand};
+use std::net::IpAddr;
+use std::str::FromStr;
+use weir_api::id::{IpPrefix, Location, Mac, Name, SegmentId};
+use weir_api::object::{AcceptFrom, UnknownUnicast};
+
+/// `add KIND …`.
+#[derive(Debug, Subcommand)]
+pub enum Add {
+    /// Add a bridge: a tenant's L2 broadcast domain
+    #[command(
+        after_help = "Examples:\n  weirctl add bridge red\n  weirctl add bridge red --mac-limit 1000 --mac-ageing 60"
+    )]
+    Bridge(AddBridge),
+    /// Add a vtep: a local tunnel endpoint address on the underlay
+    #[command(after_help = "Examples:\n  weirctl add vtep tun0 --port wan0 --address 192.0.2.1/24\n  \
+        weirctl add vtep tun0 --port wan0 --address 192.0.2.1/24 --gateway 192.0.2.254\n  \
+        weirctl add vtep tun0 --port wan0 --address 192.0.2.1/24 --neighbour 192.0.2.2=02:00:00:00:00:02")]
+    Vtep(AddVtep),
+    /// Attach a bridge to a VLAN on a port, or to a VXLAN network on a vtep
+    #[command(after_help = "Examples:\n  weirctl add segment vlan/lan0/100 --bridge red\n  \
+        weirctl add segment vlan/lan1/untagged --bridge red\n  weirctl add segment vxlan/10000 --bridge red --vtep tun0")]
+    Segment(AddSegment),
+    /// Add a peer: a remote tunnel endpoint that flooded frames of the segment go to
+    #[command(after_help = "Examples:\n  weirctl add peer vxlan/10000 192.0.2.2")]
+    Peer(PeerKey),
+    /// Add an endpoint: a host on a bridge, whose MAC never moves and never ages
+    #[command(after_help = "Examples:\n  \
+        weirctl add endpoint red 02:00:00:00:00:01 vlan/lan0/100 --ip 10.0.0.1\n  \
+        weirctl add endpoint red 02:00:00:00:00:02 vxlan/10000/192.0.2.2")]
+    Endpoint(AddEndpoint),
+    /// Add a configured MAC: an endpoint without addresses
+    ///
+    /// `weirctl show endpoint` shows it as such, and `weirctl set endpoint` can give it addresses.
+    #[command(after_help = "Examples:\n  weirctl add mac red 02:00:00:00:00:01 vlan/lan0/100")]
+    Mac(AddMac),
+    /// Not possible here: ports come from weir.toml and need a restart
+    #[command(after_help = PORT_EXAMPLE)]
+    Port(Unchangeable),
+}
+
+/// `set KIND ID --field…`.
+#[derive(Debug, Subcommand)]
+pub enum Set {
+    /// Change a bridge
+    #[command(
+        after_help = "Examples:\n  weirctl set bridge red --mac-limit 1000 --unknown-unicast drop",
+        mut_group("BridgeFields", |fields| fields.required(true))
+    )]
+    Bridge(SetBridge),
+    /// Change a vtep
+    #[command(after_help = "Examples:\n  weirctl set vtep tun0 --gateway 192.0.2.254\n  \
+        weirctl set vtep tun0 --neighbour 192.0.2.2=02:00:00:00:00:02 --no-neighbour 192.0.2.3\n  \
+        weirctl set vtep tun0 --no-gateway")]
+    Vtep(SetVtep),
+    /// Change a segment
+    #[command(after_help = "Examples:\n  weirctl set segment vlan/lan0/100 --bridge blue\n  \
+        weirctl set segment vxlan/10000 --carry-tags=false")]
+    Segment(SetSegment),
+    /// Change an endpoint
+    #[command(after_help = "Examples:\n  \
+        weirctl set endpoint red 02:00:00:00:00:01 --location vxlan/10000/192.0.2.2\n  \
+        weirctl set endpoint red 02:00:00:00:00:01 --ip 10.0.0.1 --ip 10.0.0.2\n  \
+        weirctl set endpoint red 02:00:00:00:00:01 --no-ip")]
+    Endpoint(SetEndpoint),
+    /// Change where a configured MAC is
+    #[command(after_help = "Examples:\n  weirctl set mac red 02:00:00:00:00:01 vxlan/10000/192.0.2.2")]
+    Mac(SetMac),
+    /// Not possible: a peer has no fields but its id; delete it and add another
+    #[command(after_help = "Examples:\n  weirctl del peer vxlan/10000 192.0.2.2\n  \
+        weirctl add peer vxlan/10000 192.0.2.3")]
+    Peer(Unchangeable),
+    /// Not possible here: ports come from weir.toml and need a restart
+    #[command(after_help = PORT_EXAMPLE)]
+    Port(Unchangeable),
+}
+
+/// `del KIND ID…`.
+#[derive(Debug, Subcommand)]
+pub enum Del {
+    /// Delete bridges; refused while a segment or an endpoint refers to one
+    #[command(after_help = "Examples:\n  weirctl del bridge red\n  weirctl del bridge red blue")]
+    Bridge(Ids<Name>),
+    /// Delete vteps; refused while a segment refers to one
+    #[command(after_help = "Examples:\n  weirctl del vtep tun0")]
+    Vtep(Ids<Name>),
+    /// Delete segments; refused while a peer or an endpoint refers to one
+    #[command(after_help = "Examples:\n  weirctl del segment vlan/lan0/100\n  \
+        weirctl del segment vlan/lan0/100 vxlan/10000")]
+    Segment(Ids<SegmentId>),
+    /// Delete a peer
+    #[command(after_help = "Examples:\n  weirctl del peer vxlan/10000 192.0.2.2")]
+    Peer(PeerKey),
+    /// Delete an endpoint
+    #[command(after_help = "Examples:\n  weirctl del endpoint red 02:00:00:00:00:01")]
+    Endpoint(HostKey),
+    /// Delete a configured MAC: the same as del endpoint
+    #[command(after_help = "Examples:\n  weirctl del mac red 02:00:00:00:00:01")]
+    Mac(HostKey),
+    /// Not possible here: ports come from weir.toml and need a restart
+    #[command(after_help = PORT_EXAMPLE)]
+    Port(Unchangeable),
+}
+
+const PORT_EXAMPLE: &str = "Examples:\n  weirctl show port";
+
+/// Whatever was typed after a noun that cannot be changed.
+#[derive(Debug, Args)]
+pub struct Unchangeable {
+    /// Not read
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub ignored: Vec<String>,
+}
+
+/// A new bridge.
+#[derive(Debug, Args)]
+pub struct AddBridge {
+    /// What it is called: 1 to 63 letters, digits, '.', '_' or '-'
+    pub name: Name,
+    /// What it is like.
+    #[command(flatten)]
+    pub fields: BridgeFields,
+}
+
+/// What a bridge is like; what is not given keeps its value, or its default.
+#[derive(Debug, Args)]
+#[group(multiple = true)]
+pub struct BridgeFields {
+    /// How many MACs it may learn [default of a new one: 4096]
+    #[arg(long, value_name = "N")]
+    pub mac_limit: Option<u32>,
+    /// After how many seconds of silence a learned MAC is forgotten, 10 to 36000 [default of a new one: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub mac_ageing: Option<u32>,
+    /// What becomes of a frame to a MAC that is not known [default of a new one: flood]
+    #[arg(long, value_name = "WHAT", value_parser = unknown_unicast())]
+    pub unknown_unicast: Option<UnknownUnicast>,
+    /// Whose tunnelled frames are accepted: anyone's who knows the VNI, or those of peers and of endpoints' locations
+    /// [default of a new one: any]
+    #[arg(long, value_name = "WHOM", value_parser = accept_from())]
+    pub accept_from: Option<AcceptFrom>,
+}
+
+fn unknown_unicast() -> impl TypedValueParser<Value = UnknownUnicast> {
+    PossibleValuesParser::new(["flood", "drop"])
+        .map(|s| if s == "drop" { UnknownUnicast::Drop } else { UnknownUnicast::Flood })
+}
+
+fn accept_from() -> impl TypedValueParser<Value = AcceptFrom> {
+    PossibleValuesParser::new(["any", "listed"])
+        .map(|s| if s == "listed" { AcceptFrom::Listed } else { AcceptFrom::Any })
+}
+
+/// Fields of a bridge to change.
+#[derive(Debug, Args)]
+pub struct SetBridge {
+    /// The bridge
+    pub name: Name,
+    /// What to change.
+    #[command(flatten)]
+    pub fields: BridgeFields,
+}
+
+/// A new vtep.
+#[derive(Debug, Args)]
+pub struct AddVtep {
+    /// What it is called: 1 to 63 letters, digits, '.', '_' or '-'
+    pub name: Name,
+    /// The port it is on; its untagged traffic is the underlay's
+    #[arg(long, value_name = "NAME")]
+    pub port: Name,
+    /// Its address, with the prefix length of the net that is reached directly
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    pub address: IpPrefix,
+    /// The next hop for peers outside that net
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<IpAddr>,
+    /// A next hop whose MAC is configured instead of resolved by ARP; may be repeated
+    #[arg(long, value_name = "ADDRESS=MAC", value_parser = neighbour)]
+    pub neighbour: Vec<(IpAddr, Mac)>,
+}
+
+/// `192.0.2.2=02:00:00:00:00:02`.
+fn neighbour(text: &str) -> Result<(IpAddr, Mac), String> {
+    let error = || format!("expected ADDRESS=MAC, such as 192.0.2.2=02:00:00:00:00:02, found {text}");
+    let (address, mac) = text.split_once('=').ok_or_else(error)?;
+    Ok((address.parse().map_err(|_| error())?, mac.parse().map_err(|e| format!("{e}"))?))
+}
+
+/// Fields of a vtep to change.
+#[derive(Debug, Args)]
+pub struct SetVtep {
+    /// The vtep
+    pub name: Name,
+    /// What to change.
+    #[command(flatten)]
+    pub fields: VtepFields,
+}
+
+/// At least one field of a vtep.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct VtepFields {
+    /// The port it is on
+    #[arg(long, value_name = "NAME")]
+    pub port: Option<Name>,
+    /// Its address, with the prefix length of the net that is reached directly
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    pub address: Option<IpPrefix>,
+    /// The next hop for peers outside that net
+    #[arg(long, value_name = "ADDRESS")]
+    pub gateway: Option<IpAddr>,
+    /// No next hop for peers outside that net
+    #[arg(long, conflicts_with = "gateway")]
+    pub no_gateway: bool,
+    /// Add a next hop with a configured MAC, or change its MAC; may be repeated
+    #[arg(long, value_name = "ADDRESS=MAC", value_parser = neighbour)]
+    pub neighbour: Vec<(IpAddr, Mac)>,
+    /// Remove a next hop with a configured MAC; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub no_neighbour: Vec<IpAddr>,
+}
+
+/// A new segment.
+#[derive(Debug, Args)]
+pub struct AddSegment {
+    /// What it is: vlan/PORT/VID, vlan/PORT/untagged or vxlan/VNI
+    #[arg(value_name = "ID")]
+    pub id: SegmentId,
+    /// The bridge it belongs to
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Name,
+    /// The local tunnel endpoint: needed for vxlan, refused for vlan
+    #[arg(long, value_name = "NAME")]
+    pub vtep: Option<Name>,
+    /// Let frames pass that still carry a VLAN tag inside the tunnel
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub carry_tags: Option<bool>,
+}
+
+/// Fields of a segment to change.
+#[derive(Debug, Args)]
+pub struct SetSegment {
+    /// The segment
+    #[arg(value_name = "ID")]
+    pub id: SegmentId,
+    /// What to change.
+    #[command(flatten)]
+    pub fields: SegmentFields,
+}
+
+/// At least one field of a segment.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct SegmentFields {
+    /// The bridge it belongs to
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<Name>,
+    /// The local tunnel endpoint
+    #[arg(long, value_name = "NAME")]
+    pub vtep: Option<Name>,
+    /// Let frames pass that still carry a VLAN tag inside the tunnel, or drop them
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub carry_tags: Option<bool>,
+}
+
+/// A peer: a segment, and an address.
+#[derive(Debug, Args)]
+pub struct PeerKey {
+    /// The tunnel segment: vxlan/VNI
+    pub segment: SegmentId,
+    /// The remote endpoint's address on the underlay
+    pub address: IpAddr,
+}
+
+/// A new endpoint.
+#[derive(Debug, Args)]
+pub struct AddEndpoint {
+    /// Which host.
+    #[command(flatten)]
+    pub key: HostKey,
+    /// Where it is: vlan/PORT/VID, vlan/PORT/untagged or vxlan/VNI/PEER
+    pub location: Location,
+    /// One of its addresses; may be repeated
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Vec<IpAddr>,
+}
+
+/// A new configured MAC.
+#[derive(Debug, Args)]
+pub struct AddMac {
+    /// Which host.
+    #[command(flatten)]
+    pub key: HostKey,
+    /// Where it is: vlan/PORT/VID, vlan/PORT/untagged or vxlan/VNI/PEER
+    pub location: Location,
+}
+
+/// A configured MAC and its new place.
+pub type SetMac = AddMac;
+
+/// A host: a bridge, and a MAC on it.
+#[derive(Clone, Debug, Args)]
+pub struct HostKey {
+    /// The bridge it is on
+    pub bridge: Name,
+    /// Its MAC address
+    pub mac: Mac,
+}
+
+/// Fields of an endpoint to change.
+#[derive(Debug, Args)]
+pub struct SetEndpoint {
+    /// Which host.
+    #[command(flatten)]
+    pub key: HostKey,
+    /// What to change.
+    #[command(flatten)]
+    pub fields: EndpointFields,
+}
+
+/// At least one field of an endpoint.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct EndpointFields {
+    /// Where it is: vlan/PORT/VID, vlan/PORT/untagged or vxlan/VNI/PEER
+    #[arg(long)]
+    pub location: Option<Location>,
+    /// All of its addresses, one each time, in place of those it had
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Vec<IpAddr>,
+    /// It has no addresses
+    #[arg(long, conflicts_with = "ip")]
+    pub no_ip: bool,
+}
+
+/// Which objects.
+#[derive(Debug, Args)]
+pub struct Ids<T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    /// Which; several go in one change, all or none
+    #[arg(value_name = "ID", required = true, value_parser = |s: &str| s.parse::<T>())]
+    pub ids: Vec<T>,
+}

@@ -1,0 +1,114 @@
+//! `show`: asks for rows and counters, and prints them as a table or as JSON.
+
+use crate::cli::{EndpointId, Show, ShowHosts};
+use crate::failure::Failure;
+use crate::rows::{self, Row};
+use crate::session::{Session, typed};
+use crate::{apply, stats};
+use serde_json::Value;
+use weir_api::id::Name;
+use weir_api::message::Noun;
+use weir_api::object::{Bridge, Endpoint, Key, Kind, Peer, Segment, Vtep};
+use weir_api::view::{MacRow, NeighbourRow};
+
+/// `show NOUN [ID]`.
+pub fn show(session: &mut Session<'_>, what: &Show) -> Result<(), Failure> {
+    match what {
+        Show::Bridge(a) => one_or_all::<Bridge>(session, Kind::Bridge, named(&a.id)),
+        Show::Vtep(a) => one_or_all::<Vtep>(session, Kind::Vtep, named(&a.id)),
+        Show::Segment(a) => of_bridge::<Segment>(session, Kind::Segment, named(&a.id), a.bridge.as_ref()),
+        Show::Peer(a) => of_bridge::<Peer>(session, Kind::Peer, named(&a.id), a.bridge.as_ref()),
+        Show::Endpoint(a) => endpoints(session, a),
+        Show::Mac(a) => {
+            let wanted = |row: &MacRow| a.id.is_none_or(|mac| row.mac == mac);
+            matching(session, Noun::Mac, a.bridge.as_ref(), named(&a.id), wanted)
+        }
+        Show::Neighbour(a) => {
+            let wanted = |row: &NeighbourRow| a.id.is_none_or(|address| row.address.parse() == Ok(address));
+            matching(session, Noun::Neighbour, None, named(&a.id), wanted)
+        }
+        Show::Port(a) => stats::ports(session, a.id.as_ref()),
+        Show::Drop(a) => stats::drops(session, a.id.as_ref()),
+        Show::Worker(a) => stats::workers(session, a.id),
+        Show::Generation => stats::generation(session),
+        Show::Table(a) => stats::tables(session, a.id.as_ref()),
+        Show::Event(a) => stats::events(session, a.id.as_ref()),
+        Show::State => apply::export(session),
+        Show::Stats => stats::everything(session),
+    }
+}
+
+fn named(id: &Option<impl ToString>) -> Option<String> {
+    id.as_ref().map(ToString::to_string)
+}
+
+/// `show endpoint [BRIDGE/MAC | MAC] [--bridge B]`.
+fn endpoints(session: &mut Session<'_>, args: &ShowHosts<EndpointId>) -> Result<(), Failure> {
+    let Some(EndpointId { bridge, mac }) = &args.id else {
+        return of_bridge::<Endpoint>(session, Kind::Endpoint, None, args.bridge.as_ref());
+    };
+    match (bridge, &args.bridge) {
+        (Some(one), Some(other)) if one != other => {
+            Err(Failure::Usage(format!("{one}/{mac} is not on bridge {other}: name one bridge")))
+        }
+        (Some(bridge), _) | (None, Some(bridge)) => {
+            one_or_all::<Endpoint>(session, Kind::Endpoint, Some(format!("{bridge}/{mac}")))
+        }
+        (None, None) => {
+            matching(session, Noun::Endpoint, None, Some(mac.to_string()), |row: &Endpoint| row.mac == *mac)
+        }
+    }
+}
+
+/// The objects of a kind, or the one of this id.
+fn one_or_all<R: Row>(session: &mut Session<'_>, kind: Kind, id: Option<String>) -> Result<(), Failure> {
+    let rows = match id {
+        None => session.rows(kind.into(), None)?.0,
+        Some(id) => vec![apply::fields(&session.get(Key { kind, id })?).into()],
+    };
+    print::<R>(session, rows)
+}
+
+/// The objects of a kind, or those of a bridge, or the one of this id, which then has to be of that bridge.
+fn of_bridge<R: Row>(
+    session: &mut Session<'_>,
+    kind: Kind,
+    id: Option<String>,
+    bridge: Option<&Name>,
+) -> Result<(), Failure> {
+    if bridge.is_none() {
+        return one_or_all::<R>(session, kind, id);
+    }
+    matching::<R>(session, kind.into(), bridge, id.clone(), |row| id.as_ref().is_none_or(|id| row.id() == *id))
+}
+
+/// The rows that are wanted. With an id, it is an error when there are none.
+fn matching<R: Row>(
+    session: &mut Session<'_>,
+    of: Noun,
+    bridge: Option<&Name>,
+    id: Option<String>,
+    wanted: impl Fn(&R) -> bool,
+) -> Result<(), Failure> {
+    let (rows, _, _) = session.rows(of, bridge.map(Name::to_string))?;
+    let Some(id) = id else { return print::<R>(session, rows) };
+    let mut found = Vec::new();
+    for row in rows {
+        if wanted(&typed::<R>(row.clone(), "list")?) {
+            found.push(row);
+        }
+    }
+    if found.is_empty() {
+        let on = bridge.map(|bridge| format!(" on bridge {bridge}")).unwrap_or_default();
+        return Err(Failure::NotFound(format!("{} {id}{on}", R::NOUN)));
+    }
+    print::<R>(session, found)
+}
+
+fn print<R: Row>(session: &mut Session<'_>, rows: Vec<Value>) -> Result<(), Failure> {
+    if session.json {
+        return session.print_json(&rows);
+    }
+    let rows: Vec<R> = rows.into_iter().map(|row| typed(row, "list")).collect::<Result<_, _>>()?;
+    Ok(rows::table(&rows).write(R::NOUNS, session.out)?)
+}
