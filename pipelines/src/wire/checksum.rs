@@ -36,13 +36,13 @@ impl Sum {
     #[inline]
     pub fn pseudo_ipv6(source: Ipv6Addr, destination: Ipv6Addr, protocol: IpProtocol, len: u32) -> Self {
         let sum = Self { total: u64::from(protocol.0) + u64::from(len), odd: false };
-        sum.add(&source.octets()).add(&destination.octets())
+        sum.with(&source.octets()).with(&destination.octets())
     }
 
     /// With these bytes behind those that were added before.
     #[inline]
     #[must_use]
-    pub fn add(self, bytes: &[u8]) -> Self {
+    pub fn with(self, bytes: &[u8]) -> Self {
         self.then(Self { total: words(bytes), odd: bytes.len() % 2 == 1 })
     }
 
@@ -165,33 +165,33 @@ mod tests {
 
     #[test]
     fn sums_the_example_of_rfc_1071() {
-        assert_eq!(Sum::new().add(&RFC_1071).finish(), !0xddf2);
+        assert_eq!(Sum::new().with(&RFC_1071).finish(), !0xddf2);
     }
 
     #[test]
     fn holds_with_the_checksum_in_place_and_not_with_another() {
-        let sum = Sum::new().add(&RFC_1071);
-        assert!(sum.add(&(!0xddf2u16).to_be_bytes()).holds());
-        assert!(!sum.add(&0xddf2u16.to_be_bytes()).holds());
+        let sum = Sum::new().with(&RFC_1071);
+        assert!(sum.with(&(!0xddf2u16).to_be_bytes()).holds());
+        assert!(!sum.with(&0xddf2u16.to_be_bytes()).holds());
         assert!(!Sum::new().holds(), "nothing holds no checksum");
     }
 
     #[test]
     fn an_odd_byte_is_the_high_half_of_a_word() {
-        assert_eq!(Sum::new().add(&[0xab]).finish(), !0xab00);
-        assert_eq!(Sum::new().add(&[0x01, 0x02, 0x03]).finish(), !0x0402);
+        assert_eq!(Sum::new().with(&[0xab]).finish(), !0xab00);
+        assert_eq!(Sum::new().with(&[0x01, 0x02, 0x03]).finish(), !0x0402);
     }
 
     #[test]
     fn pieces_of_any_length_sum_like_the_whole() {
-        let whole = Sum::new().add(&RFC_1071).finish();
+        let whole = Sum::new().with(&RFC_1071).finish();
         for first in 0..=8 {
             for second in first..=8 {
                 let (a, b) = RFC_1071.split_at(second);
                 let (a, middle) = a.split_at(first);
-                assert_eq!(Sum::new().add(a).add(middle).add(b).finish(), whole, "cut at {first} and {second}");
-                let behind = Sum::new().add(middle).then(Sum::new().add(b));
-                assert_eq!(Sum::new().add(a).then(behind).finish(), whole, "cut at {first} and {second}, joined");
+                assert_eq!(Sum::new().with(a).with(middle).with(b).finish(), whole, "cut at {first} and {second}");
+                let behind = Sum::new().with(middle).then(Sum::new().with(b));
+                assert_eq!(Sum::new().with(a).then(behind).finish(), whole, "cut at {first} and {second}, joined");
             }
         }
     }
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(fold(0x1_0000), 1);
         assert_eq!(fold(0x1_ffff_ffff), 1);
         assert_eq!(fold(u64::MAX), 0xffff);
-        assert_eq!(Sum::new().add(&[0xff; 9000]).finish(), 0);
+        assert_eq!(Sum::new().with(&[0xff; 9000]).finish(), 0);
     }
 
     #[test]
@@ -222,8 +222,8 @@ mod tests {
     fn udp_keeps_zero_and_never_computes_it() {
         assert_eq!(Delta::new().u16(0x5555, 0x3285).apply_udp(0xdd2f), 0xffff);
         assert_eq!(Delta::new().u16(0x5555, 0x3285).apply_udp(0), 0);
-        assert_eq!(Sum::new().add(&[0xff, 0xff]).finish_udp(), 0xffff);
-        assert_eq!(Sum::new().add(&[0xff, 0xfe]).finish_udp(), 1);
+        assert_eq!(Sum::new().with(&[0xff, 0xff]).finish_udp(), 0xffff);
+        assert_eq!(Sum::new().with(&[0xff, 0xfe]).finish_udp(), 1);
     }
 
     #[test]
@@ -231,11 +231,11 @@ mod tests {
         let (source, destination) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 7));
         let bytes = [192, 0, 2, 1, 198, 51, 100, 7, 0, 17, 0x12, 0x34];
         let pseudo = Sum::pseudo_ipv4(source, destination, IpProtocol::UDP, 0x1234);
-        assert_eq!(pseudo.finish(), Sum::new().add(&bytes).finish());
+        assert_eq!(pseudo.finish(), Sum::new().with(&bytes).finish());
 
         let (source, destination) = (Ipv6Addr::LOCALHOST, Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xffff));
         let pseudo = Sum::pseudo_ipv6(source, destination, IpProtocol::TCP, 0x1_2345);
-        let written = Sum::new().add(&source.octets()).add(&destination.octets());
-        assert_eq!(pseudo.finish(), written.add(&[0, 1, 0x23, 0x45, 0, 0, 0, 6]).finish());
+        let written = Sum::new().with(&source.octets()).with(&destination.octets());
+        assert_eq!(pseudo.finish(), written.with(&[0, 1, 0x23, 0x45, 0, 0, 0, 6]).finish());
     }
 }

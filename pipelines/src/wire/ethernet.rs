@@ -398,10 +398,8 @@ mod tests {
     #[test]
     fn only_1_to_4094_identify_a_vlan() {
         for vid in 0..=u16::MAX {
-            assert_eq!(
-                VlanId::try_from(vid).map(u16::from),
-                if vid >= 1 && vid <= 4094 { Ok(vid) } else { Err(IllegalVlanId(vid)) }
-            );
+            let expected = if vid == 0 || vid >= 4095 { Err(IllegalVlanId(vid)) } else { Ok(vid) };
+            assert_eq!(VlanId::try_from(vid).map(u16::from), expected);
         }
     }
 

@@ -60,7 +60,7 @@ impl<'a> Icmp<'a> {
     /// Whether the message is as it was sent; `payload` is that of `parse`, without the padding of the frame.
     #[inline]
     pub fn checksum_holds(self, payload: &[u8]) -> bool {
-        Sum::new().add(self.0).add(payload).holds()
+        Sum::new().with(self.0).with(payload).holds()
     }
 
     /// Its fields, if it is an echo request or reply of code 0.
@@ -103,7 +103,7 @@ impl EchoHeader {
         out[0..4].copy_from_slice(&[icmp_type.0, 0, 0, 0]);
         out[4..6].copy_from_slice(&self.identifier.to_be_bytes());
         out[6..8].copy_from_slice(&self.sequence.to_be_bytes());
-        let checksum = Sum::new().add(out).then(payload).finish();
+        let checksum = Sum::new().with(out).then(payload).finish();
         out[2..4].copy_from_slice(&checksum.to_be_bytes());
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn writes_known_bytes_over_dirty_ones() {
         let mut out = [0xa5; 8];
-        HEADER.write(Sum::new().add(b"abc"), &mut out);
+        HEADER.write(Sum::new().with(b"abc"), &mut out);
         assert_eq!(out, REQUEST[..8]);
     }
 
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_reply_in_place_needs_one_word_of_the_checksum() {
         let mut reply = [0; 8];
-        EchoHeader { reply: true, ..HEADER }.write(Sum::new().add(b"abc"), &mut reply);
+        EchoHeader { reply: true, ..HEADER }.write(Sum::new().with(b"abc"), &mut reply);
         assert_eq!(update_u16(0x3395, 0x0800, 0x0000).to_be_bytes(), reply[2..4]);
     }
 

@@ -93,6 +93,10 @@ impl Ecn {
     /// signalled to a transport that hears of it only by loss (RFC 6040 §4.2, figure 4).
     #[inline]
     pub const fn decapsulate(outer: Ecn, inner: Ecn) -> Option<Ecn> {
+        // Nothing happened on the way: the common case, and one compare.
+        if matches!(outer, Self::NotEct) {
+            return Some(inner);
+        }
         match (inner, outer) {
             (Self::NotEct, Self::Ce) => None,
             (Self::NotEct, _) => Some(Self::NotEct),

@@ -184,7 +184,7 @@ impl<'a> Ipv4<'a> {
     /// Whether the header is as it was sent.
     #[inline]
     pub fn checksum_holds(self) -> bool {
-        Sum::new().add(self.fixed).add(self.options).holds()
+        Sum::new().with(self.fixed).with(self.options).holds()
     }
 
     /// Whether an option wants the datagram to go a certain way, loosely or strictly.
@@ -271,7 +271,7 @@ impl Ipv4Header {
         out[8..12].copy_from_slice(&[self.ttl, self.protocol.0, 0, 0]);
         out[12..16].copy_from_slice(&self.source.octets());
         out[16..20].copy_from_slice(&self.destination.octets());
-        let checksum = Sum::new().add(out).finish();
+        let checksum = Sum::new().with(out).finish();
         out[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
 
@@ -410,7 +410,7 @@ mod tests {
     fn the_checksum_covers_every_bit_and_the_options() {
         let mut bytes = with_options(&[1, 1, 1, 0]);
         bytes[10..12].fill(0);
-        let checksum = Sum::new().add(&bytes).finish();
+        let checksum = Sum::new().with(&bytes).finish();
         bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
         assert!(Ipv4::parse(&bytes).unwrap().0.checksum_holds());
         // Not the first four bytes, whose change may be refused before.

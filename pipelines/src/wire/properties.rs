@@ -232,7 +232,7 @@ proptest! {
         let header = EchoHeader { reply, identifier: source, sequence: destination };
         let mut out = [dirt; EchoHeader::LEN];
         let payload = [dirt, !dirt, dirt];
-        header.write(Sum::new().add(&payload), &mut out);
+        header.write(Sum::new().with(&payload), &mut out);
         let (icmp, _) = Icmp::parse(&out).unwrap();
         prop_assert_eq!(icmp.echo(), Some(header));
         prop_assert!(icmp.checksum_holds(&payload));
@@ -249,8 +249,8 @@ proptest! {
         cuts.sort_unstable();
         let (start, end) = bytes.split_at(cuts[1]);
         let (start, middle) = start.split_at(cuts[0]);
-        let pieces = Sum::new().add(start).add(middle).add(end);
-        prop_assert_eq!(pieces.finish(), Sum::new().add(&bytes).finish());
+        let pieces = Sum::new().with(start).with(middle).with(end);
+        prop_assert_eq!(pieces.finish(), Sum::new().with(&bytes).finish());
         // The definition, one word at a time.
         let sum = bytes.chunks(2).fold(0u32, |sum, word| {
             let sum = sum + u32::from(word[0]) * 256 + u32::from(*word.get(1).unwrap_or(&0));
@@ -268,7 +268,7 @@ proptest! {
         wrong in 1u16..=0xfffe,
     ) {
         words[0] |= 0x4000;
-        let checksum = |words: &[u16]| words.iter().fold(Sum::new(), |sum, word| sum.add(&word.to_be_bytes())).finish();
+        let checksum = |words: &[u16]| words.iter().fold(Sum::new(), |sum, word| sum.with(&word.to_be_bytes())).finish();
         let before = checksum(&words);
 
         let at = 1 + at.index(words.len() - 2);
@@ -289,9 +289,9 @@ proptest! {
         prop_assert_eq!(both.apply_udp(udp), if checksum(&words) == 0 { 0xffff } else { checksum(&words) });
 
         // A checksum that was wrong is wrong by as much as before.
-        let sum = |checksum: u16| words.iter().fold(Sum::new(), |sum, word| sum.add(&word.to_be_bytes())).add(&checksum.to_be_bytes());
+        let sum = |checksum: u16| words.iter().fold(Sum::new(), |sum, word| sum.with(&word.to_be_bytes())).with(&checksum.to_be_bytes());
         prop_assert!(sum(both.apply(before)).holds());
-        let off = Sum::new().add(&before.to_be_bytes()).add(&wrong.to_be_bytes()).finish();
+        let off = Sum::new().with(&before.to_be_bytes()).with(&wrong.to_be_bytes()).finish();
         prop_assert!(!sum(both.apply(!off)).holds());
     }
 }

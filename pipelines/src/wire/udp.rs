@@ -74,7 +74,7 @@ impl<'a> Udp<'a> {
     /// [`Udp::checksum`] first.
     #[inline]
     pub fn checksum_holds(self, pseudo: Sum, payload: &[u8]) -> bool {
-        self.checksum() == 0 || pseudo.add(self.0).add(payload).holds()
+        self.checksum() == 0 || pseudo.with(self.0).with(payload).holds()
     }
 
     /// All of it, as plain data.
@@ -201,7 +201,7 @@ mod tests {
         bytes[6..8].fill(0);
         let (udp, payload) = Udp::parse(&bytes).unwrap();
         assert!(udp.checksum_holds(pseudo(), payload));
-        assert_eq!(pseudo().add(&bytes).finish_udp(), 0xf73b);
+        assert_eq!(pseudo().with(&bytes).finish_udp(), 0xf73b);
     }
 
     #[test]
