@@ -1,1 +1,32 @@
-//! Safe, owned DPDK (filled in next).
+//! Safe, owned DPDK: what the firmware needs of it, and nothing a caller can get wrong in memory.
+//!
+//! Owns: every call into DPDK. [`Eal`] is the running environment, once per process; a [`Port`] becomes queues that
+//! one worker each may own ([`RxQueue`], [`TxQueue`]) and a handle for its control ([`PortControl`]); frames are
+//! [`Mbuf`]s, which belong to exactly one owner and go back to their [`Mempool`] when dropped; an [`Lcore`] runs a worker.
+//!
+//! Refuses: sharing a buffer between two owners, reference counts, indirect buffers, rewriting what a device did not
+//! accept. A leak cannot happen without `mem::forget`, and is found by [`Eal::stop`]; a double free cannot be written.
+//!
+//! Lifetimes are counted, not borrowed: a port is stopped and closed when its last queue and its control handle are
+//! gone, and DPDK's memory is given back only when nothing points into it any more.
+
+mod cycles;
+mod eal;
+mod error;
+mod lcore;
+mod logging;
+mod mbuf;
+mod mempool;
+mod offloads;
+mod port;
+mod queue;
+
+pub use cycles::{cycles, cycles_per_second};
+pub use eal::{Eal, EalConfig, version};
+pub use error::PmdError;
+pub use lcore::{Lcore, LcoreHandle};
+pub use mbuf::{Checksum, HEADROOM, Mbuf, MbufFlags};
+pub use mempool::Mempool;
+pub use offloads::{Capabilities, RxOffloads, TxOffloads};
+pub use port::{Link, Port, PortConfig, PortControl, PortStats, StartedPort};
+pub use queue::{RxQueue, TxQueue};
