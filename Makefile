@@ -62,12 +62,14 @@ e2e: build ## end-to-end tests with real peers in network namespaces (root)
 bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch; writes bench-results/
 	$(SUDO) target/release/weir-bench set
 
-install: ## installs the binaries, man pages and completion below PREFIX (/usr/local), after `make build`
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
-	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-	install -m 755 target/release/weir target/release/weirctl $(DESTDIR)$(PREFIX)/bin
+install: ## installs binaries, man pages, completion, unit and an example weir.toml, after `make build`
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)/etc/weir
+	install -m 755 target/release/weir target/release/weirctl target/release/weir-bench $(DESTDIR)$(PREFIX)/bin
 	target/release/weirctl man $(DESTDIR)$(PREFIX)/share/man/man1
 	target/release/weirctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weirctl
+	sed 's|@PREFIX@|$(PREFIX)|' firmware/weir.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
+	[ -e $(DESTDIR)/etc/weir/weir.toml ] || install -m 644 firmware/docs/weir.toml $(DESTDIR)/etc/weir/weir.toml
 
 clean: rust ## removes what the build and the benchmark made
 	$(CARGO) clean

@@ -48,7 +48,7 @@ def test_a_bridge_that_loses_a_segment_stops_there_and_goes_on_when_it_is_back(l
     site = one_tenant(lab)
     with site.weir() as weir:
         weir.apply(site.state)
-        weir.allowed_drops |= {"unknown_vlan", "unknown_vni"}
+        weir.allowed_drops |= {"unknown_vni", "no_flood_target", "peer_gone"}
         site.host.reaches("10.0.0.2")
         without = {**site.state, "segment": site.state["segment"][:1], "peer": []}
         weir.apply(without)
