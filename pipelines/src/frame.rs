@@ -2,6 +2,8 @@
 //!
 //! Two implementations: DPDK's mbufs in the firmware, and byte vectors in [`crate::gateway::testing`].
 
+use crate::tables::PortId;
+
 /// What the device says of the checksum of a received frame's first IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checksum {
@@ -13,7 +15,14 @@ pub enum Checksum {
     Unknown,
 }
 
+/// At most so many frames go through the pipeline at once.
+pub const BURST: usize = 64;
+
+/// Frames on their way through, in order.
+pub type Burst<F> = heapless::Vec<F, BURST>;
+
 /// One frame, from its destination MAC to the end of its payload, in one or several segments. Dropping it frees it.
+#[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
 pub trait Frame: Sized {
     /// Length of the whole frame, bytes.
     fn len(&self) -> usize;
@@ -58,4 +67,15 @@ pub trait Pool {
 
     /// A frame of the same bytes that shares none of them, with room in front for every encapsulation.
     fn copy(&mut self, frame: &Self::Frame) -> Option<Self::Frame>;
+
+    /// Frees frames, all at once.
+    fn free(&mut self, frames: &mut Burst<Self::Frame>) {
+        frames.clear();
+    }
+}
+
+/// Where frames leave.
+pub trait Egress<F> {
+    /// Puts a frame in line for a port. If the line is full and the port takes nothing, it comes back.
+    fn send(&mut self, port: PortId, frame: F) -> Result<(), F>;
 }

@@ -15,5 +15,5 @@ pub mod tables;
 mod time;
 pub mod wire;
 
-pub use frame::{Checksum, Frame, Pool};
+pub use frame::{BURST, Burst, Checksum, Egress, Frame, Pool};
 pub use time::Time;

@@ -1,1 +1,19 @@
-//! The pipeline (filled in next).
+//! The pipeline: what becomes of a burst of frames, step by step. [`pipeline`] is its table of contents.
+
+mod counters;
+mod decide;
+mod egress;
+mod ingress;
+mod learn;
+mod local;
+mod parse;
+pub mod pipeline;
+mod resolve;
+mod rewrite;
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use counters::{Counters, DropReason, Event};
+pub use learn::Fact;
+pub use pipeline::{Gateway, Limits};

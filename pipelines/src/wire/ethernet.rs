@@ -50,6 +50,13 @@ impl MacAddr {
         self.to_bits() >> 4 == 0x0180_c200_0000 >> 4
     }
 
+    /// The address in the low 48 bits of a number, its first byte in bits 40 to 47; what is above is ignored.
+    #[inline]
+    pub const fn from_bits(bits: u64) -> Self {
+        let [_, _, a, b, c, d, e, f] = bits.to_be_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
     /// The address as a number: its first byte in bits 40 to 47. A key for tables.
     #[inline]
     pub const fn to_bits(self) -> u64 {

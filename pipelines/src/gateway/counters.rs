@@ -1,0 +1,217 @@
+//! What is counted: one reason for every dropped frame, and what else happened.
+
+use crate::tables::PortId;
+use alloc::vec;
+use alloc::vec::Vec;
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)*];
+
+            /// Its name, the same in the CLI, in JSON and in metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $text,)*
+                }
+            }
+        }
+    };
+}
+
+named! {
+    /// Why a frame was dropped. Every dropped frame has exactly one.
+    DropReason {
+        /// Shorter than its own headers say, or too short for them.
+        Truncated = "truncated",
+        /// An IPv4 header that is none: version, header length, total length.
+        MalformedIpv4 = "malformed_ipv4",
+        /// An IPv6 header that is none: version, payload length.
+        MalformedIpv6 = "malformed_ipv6",
+        /// A UDP length that lies.
+        MalformedUdp = "malformed_udp",
+        /// An ARP message that is cut or of other lengths than Ethernet's and IPv4's.
+        MalformedArp = "malformed_arp",
+        /// An outer IPv4 header whose checksum is wrong.
+        OuterChecksum = "outer_checksum",
+        /// A fragment of an outer datagram: tunnels are not reassembled.
+        OuterFragment = "outer_fragment",
+        /// A VLAN that no segment has on that port.
+        UnknownVlan = "unknown_vlan",
+        /// A VNI that no segment has.
+        UnknownVni = "unknown_vni",
+        /// VXLAN without the I flag (RFC 7348 §5).
+        VxlanFlags = "vxlan_flags",
+        /// From a peer that the bridge does not list, where it asks for that.
+        PeerNotListed = "peer_not_listed",
+        /// A VLAN tag within a tunnel whose segment does not carry tags (RFC 7348 §6.1).
+        InnerTag = "inner_tag",
+        /// A source MAC that no host has: multicast, zero, or this gateway's own.
+        SourceMac = "source_mac",
+        /// To 01-80-C2-00-00-0x, which is never forwarded (IEEE 802.1Q §8.6.3).
+        LinkLocalControl = "link_local_control",
+        /// On the underlay, and nothing that this gateway serves.
+        NotForUs = "not_for_us",
+        /// To a MAC that is where the frame came from.
+        SameSegment = "same_segment",
+        /// From a tunnel to a tunnel of the same mesh.
+        SplitHorizon = "split_horizon",
+        /// To be flooded, and the bridge has no other place.
+        NoFloodTarget = "no_flood_target",
+        /// To a MAC that is not known, on a bridge that does not flood those.
+        UnknownUnicast = "unknown_unicast",
+        /// Congestion was marked on the outer header and cannot be on the inner one (RFC 6040 §4.2).
+        EcnCongestion = "ecn_congestion",
+        /// Larger than the MTU of the port it would leave by.
+        MtuExceeded = "mtu_exceeded",
+        /// To a peer that is not there any more.
+        PeerGone = "peer_gone",
+        /// To a peer outside the vtep's net, which has no gateway.
+        NoRoute = "no_route",
+        /// The next hop did not answer.
+        NextHopFailed = "next_hop_failed",
+        /// The next hop is being resolved, and enough frames wait already.
+        HoldFull = "hold_full",
+        /// The table of next hops is full.
+        NeighbourTableFull = "neighbour_table_full",
+        /// No packet buffer was free.
+        NoMbuf = "no_mbuf",
+        /// The buffer has no room for the headers.
+        NoHeadroom = "no_headroom",
+        /// The device took no more.
+        TxFull = "tx_full",
+        /// It waited for its next hop when the gateway stopped.
+        Stopped = "stopped",
+    }
+}
+
+named! {
+    /// What happened besides frames coming and going.
+    Event {
+        /// A MAC was learned that was not known.
+        Learned = "learned",
+        /// A learned MAC turned up elsewhere.
+        Moved = "moved",
+        /// A learned MAC was forgotten.
+        Aged = "aged",
+        /// A MAC was not learned: its bridge has as many as it may.
+        MacLimit = "mac_limit",
+        /// A MAC was not learned: the table is full.
+        MacTableFull = "mac_table_full",
+        /// A MAC was not learned: no number is left for the peer it is at.
+        PeerTableFull = "peer_table_full",
+        /// A configured MAC turned up elsewhere, and stays where it is.
+        ConfiguredMacElsewhere = "configured_mac_elsewhere",
+        /// A frame was flooded.
+        Flooded = "flooded",
+        /// An ARP request for a vtep was answered.
+        ArpAnswered = "arp_answered",
+        /// A ping to a vtep was answered.
+        EchoAnswered = "echo_answered",
+        /// An ARP request was sent for a next hop.
+        ArpAsked = "arp_asked",
+        /// A next hop answered.
+        NeighbourConfirmed = "neighbour_confirmed",
+        /// A next hop did not.
+        NeighbourFailed = "neighbour_failed",
+        /// What was learned could not be passed on: too much waits. It is offered again.
+        OfferFull = "offer_full",
+    }
+}
+
+/// A worker's counters. Plain numbers: only the worker writes them, and it copies them between bursts for who asks.
+#[derive(Clone, Debug)]
+pub struct Counters {
+    /// By port × number of reasons + reason.
+    drops: Vec<u64>,
+    events: [u64; Event::ALL.len()],
+    /// Frames received.
+    pub received: u64,
+    /// Frames made here: flood copies and questions.
+    pub originated: u64,
+    /// Frames given to the ports.
+    pub sent: u64,
+}
+
+impl Counters {
+    /// All zero.
+    pub fn new(ports: usize) -> Self {
+        let drops = vec![0; ports * DropReason::ALL.len()];
+        Self { drops, events: [0; Event::ALL.len()], received: 0, originated: 0, sent: 0 }
+    }
+
+    /// Counts a frame dropped that came in on a port, or was to leave by it if it was made here.
+    #[inline]
+    pub fn drop(&mut self, port: PortId, reason: DropReason) {
+        if let Some(count) = self.drops.get_mut(port.index() * DropReason::ALL.len() + reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How many frames of a port were dropped for a reason.
+    pub fn dropped(&self, port: PortId, reason: DropReason) -> u64 {
+        self.drops.get(port.index() * DropReason::ALL.len() + reason as usize).copied().unwrap_or(0)
+    }
+
+    /// How many frames were dropped in all.
+    pub fn dropped_total(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    /// Counts an event.
+    #[inline]
+    pub fn count(&mut self, event: Event) {
+        self.events[event as usize] += 1;
+    }
+
+    /// How often an event happened.
+    pub fn counted(&self, event: Event) -> u64 {
+        self.events[event as usize]
+    }
+
+    /// Takes over another's counts without allocating, where both are of as many ports.
+    pub fn copy_from(&mut self, other: &Counters) {
+        self.drops.clone_from(&other.drops);
+        self.events = other.events;
+        (self.received, self.originated, self.sent) = (other.received, other.originated, other.sent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_fit_a_metric() {
+        let mut names: std::vec::Vec<_> = DropReason::ALL.iter().map(|r| r.as_str()).collect();
+        names.extend(Event::ALL.iter().map(|e| e.as_str()));
+        assert!(names.iter().all(|n| n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')));
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn each_port_and_reason_has_a_counter_of_its_own() {
+        let mut c = Counters::new(3);
+        for (i, &reason) in DropReason::ALL.iter().enumerate() {
+            for _ in 0..=i {
+                c.drop(PortId(2), reason);
+            }
+        }
+        for (i, &reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!((c.dropped(PortId(2), reason), c.dropped(PortId(1), reason)), (i as u64 + 1, 0));
+        }
+        c.drop(PortId(3), DropReason::Truncated);
+        assert_eq!(c.dropped_total(), (1..=DropReason::ALL.len() as u64).sum());
+    }
+}

@@ -1,0 +1,51 @@
+//! Egress: frames to the ports, one or many.
+//!
+//! Flooding is head-end replication: a copy to each VLAN segment of the bridge but the one it came from, and, unless it
+//! came from a tunnel, to each peer (split horizon: peers of a full mesh have had their own copy).
+
+use super::counters::{DropReason, Event};
+use super::parse::Parsed;
+use super::pipeline::{Gateway, Turn};
+use crate::tables::{Place, PortId};
+use crate::{Egress, Frame, Pool};
+
+impl<F: Frame> Gateway<F> {
+    /// Gives a frame to a port.
+    #[inline]
+    pub(super) fn send<P, E: Egress<F>>(&mut self, turn: &mut Turn<'_, P, E>, port: PortId, frame: F) {
+        match turn.out.send(port, frame) {
+            Ok(()) => self.counters.sent += 1,
+            Err(frame) => self.refuse(turn.port, frame, DropReason::TxFull),
+        }
+    }
+
+    /// Sends a frame everywhere on its bridge but back.
+    pub(super) fn flood<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        let snapshot = turn.snapshot;
+        let Some(bridge) = snapshot.bridge(p.bridge) else {
+            return self.refuse(turn.port, frame, DropReason::UnknownVlan);
+        };
+        self.counters.count(Event::Flooded);
+        let local = bridge.local.iter().filter(|&&ix| ix != p.place.segment()).map(|&ix| Place::new(ix, None));
+        let remote = bridge.remote.iter().map(|&(ix, peer)| Place::new(ix, Some(peer)));
+        let tunnels = if p.is_from_tunnel() { 0 } else { bridge.remote.len() };
+        let mut places = local.chain(remote.take(tunnels));
+        // All but the last get copies, the last the frame itself.
+        let Some(mut place) = places.next() else {
+            return self.refuse(turn.port, frame, DropReason::NoFloodTarget);
+        };
+        for next in places {
+            self.counters.originated += 1;
+            match turn.pool.copy(&frame) {
+                Some(copy) => self.forward(turn, copy, p, place),
+                None => self.counters.drop(turn.port, DropReason::NoMbuf),
+            }
+            place = next;
+        }
+        self.forward(turn, frame, p, place);
+    }
+}

@@ -1,0 +1,118 @@
+//! Local: what the gateway answers for its own addresses on the underlay. ARP and ping, and no more.
+//!
+//! Refuses: ARP about addresses that are no vtep's, and to believe ARP about anyone it does not need.
+//! Read first: RFC 826, RFC 5227 §2.1 (probes), RFC 1122 §3.2.2.6 (echo).
+
+use super::counters::{DropReason, Event};
+use super::learn::Fact;
+use super::pipeline::{Gateway, Turn};
+use crate::wire::checksum::Delta;
+use crate::wire::{Arp, ArpOperation, EtherType, Icmp, IcmpType, Ipv4};
+use crate::{Egress, Frame, Pool};
+
+/// TTL of what the gateway sends.
+const TTL: u8 = 64;
+
+impl<F: Frame> Gateway<F> {
+    /// The step, for one frame whose EtherType is at `rest_at`.
+    #[cold]
+    pub(super) fn local<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, rest_at: usize)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        let arp = EtherType::ARP.0.to_be_bytes();
+        let outcome = match frame.head().get(rest_at..rest_at + 2) {
+            Some(ether_type) if ether_type == arp => self.arp(turn, &mut frame, rest_at),
+            _ => self.echo(&mut frame, rest_at),
+        };
+        match outcome {
+            Ok(()) => self.send(turn, turn.port, frame),
+            Err(reason) => self.refuse(turn.port, frame, reason),
+        }
+    }
+
+    /// Takes note of an ARP message, and turns a request for a vtep into the answer.
+    fn arp<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: &mut F, rest_at: usize) -> Result<(), DropReason>
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        let head = frame.head_mut();
+        let (arp, _) = Arp::parse(&head[rest_at + 2..]).map_err(|_| DropReason::MalformedArp)?;
+        let message = arp.header();
+        let ours = turn.snapshot.vtep_at(turn.port, message.target_ip).is_some();
+        let sender_is_ours = turn.snapshot.vtep_at(turn.port, message.sender_ip).is_some();
+        let believable = message.sender_mac.is_source() && !sender_is_ours && !arp.is_probe();
+        if message.operation == ArpOperation::REQUEST && ours && message.sender_mac.is_source() && !sender_is_ours {
+            let info = turn.snapshot.ports().get(turn.port.index()).ok_or(DropReason::NotForUs)?;
+            let answer = message.reply(info.mac);
+            head[..6].copy_from_slice(&message.sender_mac.0);
+            head[6..12].copy_from_slice(&info.mac.0);
+            if let Some(place) = head[rest_at + 2..].first_chunk_mut() {
+                answer.write(place);
+            }
+            self.counters.count(Event::ArpAnswered);
+            if believable {
+                self.confirm(turn, message.sender_ip, message.sender_mac);
+            }
+            return Ok(());
+        }
+        if believable {
+            self.confirm(turn, message.sender_ip, message.sender_mac);
+        }
+        Err(DropReason::NotForUs)
+    }
+
+    /// Believes a next hop what its MAC is, and sends what waited for it.
+    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: core::net::Ipv4Addr, mac: crate::wire::MacAddr)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        let Some(number) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return };
+        self.counters.count(Event::NeighbourConfirmed);
+        self.release(turn, number);
+        if self.shared {
+            self.push_offer(Fact::Neighbour { port: turn.port, address, mac });
+        }
+    }
+
+    /// Turns an echo request to a vtep into the reply.
+    fn echo(&mut self, frame: &mut F, rest_at: usize) -> Result<(), DropReason> {
+        let ip_at = rest_at + 2;
+        let len = frame.len();
+        let head = frame.head_mut();
+        let ip = Ipv4::parse_head(&head[ip_at..], len - ip_at).map_err(|_| DropReason::MalformedIpv4)?;
+        let (header_len, total_len, ttl) = (ip.header_len(), ip.total_len(), ip.ttl());
+        let (icmp, _) = Icmp::parse(&head[ip_at + header_len..]).map_err(|_| DropReason::Truncated)?;
+        // Options ask for more than an answer, and nobody needs them in a ping.
+        if header_len != 20 || icmp.icmp_type() != IcmpType::ECHO_REQUEST || icmp.code() != 0 {
+            return Err(DropReason::NotForUs);
+        }
+        let source = ip.source();
+        if source.is_broadcast() || source.is_multicast() || source.is_loopback() || source.is_unspecified() {
+            return Err(DropReason::NotForUs);
+        }
+        let macs = &mut head[..12];
+        macs.rotate_left(6);
+        let addresses = &mut head[ip_at + 12..ip_at + 20];
+        addresses.rotate_left(4);
+        let ip_head = &mut head[ip_at..ip_at + 20];
+        ip_head[8] = TTL;
+        update(ip_head, 10, Delta::new().u16(u16::from(ttl) << 8, u16::from(TTL) << 8));
+        let message = &mut head[ip_at + 20..];
+        message[0] = IcmpType::ECHO_REPLY.0;
+        let request = u16::from(IcmpType::ECHO_REQUEST.0) << 8;
+        update(message, 2, Delta::new().u16(request, u16::from(IcmpType::ECHO_REPLY.0) << 8));
+        frame.truncate(ip_at + total_len);
+        self.counters.count(Event::EchoAnswered);
+        Ok(())
+    }
+}
+
+/// Updates the checksum at `at`. A wrong one stays wrong.
+fn update(bytes: &mut [u8], at: usize, delta: Delta) {
+    let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    bytes[at..at + 2].copy_from_slice(&delta.apply(old).to_be_bytes());
+}

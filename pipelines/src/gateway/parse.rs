@@ -1,0 +1,187 @@
+//! Parse: what the steps need to know of a tenant's frame, once, as plain data.
+//!
+//! Refuses frames whose own headers lie: cut IPv4, IPv6, ARP and UDP, and 802.3 lengths that reach behind the frame. All
+//! else is bridged: what stands in a header that a bridge need not understand is no reason to drop a frame.
+//! Read first: RFC 791 §3.1, RFC 8200 §3 and §4, RFC 826, IEEE 802.3 §3.2.6.
+
+use super::DropReason;
+use crate::tables::{BridgeId, Peer, Place, Secret};
+use crate::wire::{
+    Arp, Ecn, EtherType, Ethernet, EthernetHeader, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Malformed, Tag,
+    TrafficClass, Udp,
+};
+
+/// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
+const IPV6_WALK: usize = 64;
+
+/// A tenant's frame, taken apart.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parsed {
+    /// Bridge and destination MAC, and its hash.
+    pub(super) to: u64,
+    pub(super) to_hash: u64,
+    /// Bridge and source MAC, and its hash.
+    pub(super) from: u64,
+    pub(super) from_hash: u64,
+    /// Where it came in. From a tunnel, the peer is missing while it has no number.
+    pub(super) place: Place,
+    /// From a tunnel: by whom, and to which vtep of ours.
+    pub(super) origin: Option<Peer>,
+    pub(super) bridge: BridgeId,
+    /// Where the EtherType behind the MACs and the segment's own tag is.
+    pub(super) rest_at: u16,
+    /// Where the frame ends: padding of the outer frame lies behind.
+    pub(super) end: u32,
+    /// Priority and drop eligibility of the segment's own tag, in the upper four bits.
+    pub(super) priority: u16,
+    /// The ECN field that the inner IP header must get, because the outer one said so.
+    pub(super) ecn: Option<Ecn>,
+    pub(super) inner: Inner,
+}
+
+impl Parsed {
+    /// Length behind the Ethernet header, bytes: what an MTU limits. A tag that the frame carries along counts.
+    #[inline]
+    pub(super) fn payload_len(&self) -> usize {
+        self.end as usize - usize::from(self.rest_at) - 2
+    }
+
+    #[inline]
+    pub(super) fn is_from_tunnel(&self) -> bool {
+        self.origin.is_some()
+    }
+}
+
+/// What lies behind the MACs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Inner {
+    /// A hash of what makes a flow: addresses, protocol, ports; MACs where it is not IP.
+    pub(super) flow: u64,
+    /// DSCP and ECN; zero where it is not IP.
+    pub(super) class: TrafficClass,
+    /// Whether it begins with a VLAN tag.
+    pub(super) tagged: bool,
+    /// Bytes from the first EtherType to the IP header, and 4 or 6; 0 where it is not IP.
+    pub(super) ip_at: u8,
+    pub(super) ip_version: u8,
+}
+
+impl Inner {
+    /// Takes apart what follows the MACs. `rest` begins with an EtherType; `available` is the length from there to the
+    /// end of the frame, of which `rest` may be only the first segment's part.
+    #[inline]
+    pub(super) fn parse(rest: &[u8], available: usize, secret: Secret, to: u64, from: u64) -> Result<Self, DropReason> {
+        let Some((type_bytes, mut payload)) = rest.split_first_chunk::<2>() else { return Err(DropReason::Truncated) };
+        let mut ether_type = EtherType(u16::from_be_bytes(*type_bytes));
+        let mut at = 2;
+        let tagged = ether_type.is_tag();
+        // Two tags at most: what lies behind a third is bridged unread.
+        for _ in 0..2 {
+            if !ether_type.is_tag() {
+                break;
+            }
+            let (_, next, behind) = Tag::parse(ether_type, payload).map_err(|_| DropReason::Truncated)?;
+            (ether_type, payload) = (next, behind);
+            at += 4;
+        }
+        let len = available.checked_sub(at).ok_or(DropReason::Truncated)?;
+        let mut inner = Self { flow: 0, class: TrafficClass::default(), tagged, ip_at: at as u8, ip_version: 0 };
+        match ether_type {
+            EtherType::IPV4 => inner.ipv4(payload, len, secret)?,
+            EtherType::IPV6 => inner.ipv6(payload, len, secret)?,
+            _ => inner.other(ether_type, payload, len, secret.mix(to, from))?,
+        }
+        Ok(inner)
+    }
+
+    #[inline]
+    fn ipv4(&mut self, payload: &[u8], len: usize, secret: Secret) -> Result<(), DropReason> {
+        let ip = Ipv4::parse_head(payload, len).map_err(|_| DropReason::MalformedIpv4)?;
+        let behind = payload.get(ip.header_len()..).unwrap_or(&[]);
+        let protocol = ip.protocol();
+        let mut ports = 0;
+        if !ip.fragment().is_fragment() {
+            ports = transport(protocol, behind, ip.total_len() - ip.header_len())?;
+        }
+        let addresses = u64::from(ip.source().to_bits()) << 32 | u64::from(ip.destination().to_bits());
+        self.flow = secret.mix(addresses, u64::from(ports) << 8 | u64::from(protocol.0));
+        (self.class, self.ip_version) = (ip.traffic_class(), 4);
+        Ok(())
+    }
+
+    fn ipv6(&mut self, payload: &[u8], len: usize, secret: Secret) -> Result<(), DropReason> {
+        let ip = Ipv6::parse_head(payload, len).map_err(|_| DropReason::MalformedIpv6)?;
+        let behind = payload.get(Ipv6Header::LEN..).unwrap_or(&[]);
+        let behind = &behind[..behind.len().min(ip.payload_len())];
+        let mut ports = 0;
+        // A chain of extension headers that cannot be walked is the hosts' affair: the flow goes without its ports.
+        if let Ok(upper) = ip.upper(&behind[..behind.len().min(IPV6_WALK)])
+            && upper.fragment.is_none()
+        {
+            let left = ip.payload_len().saturating_sub(upper.offset);
+            ports = transport(upper.protocol, behind.get(upper.offset..).unwrap_or(&[]), left)?;
+        }
+        let (source, destination) = (ip.source().to_bits(), ip.destination().to_bits());
+        let halves = secret.mix(source as u64, destination as u64)
+            ^ secret.mix((source >> 64) as u64, (destination >> 64) as u64);
+        self.flow = secret.mix(halves, u64::from(ports) << 8 | u64::from(ip.next_header().0));
+        (self.class, self.ip_version) = (ip.traffic_class(), 6);
+        Ok(())
+    }
+
+    #[cold]
+    fn other(&mut self, ether_type: EtherType, payload: &[u8], len: usize, flow: u64) -> Result<(), DropReason> {
+        (self.flow, self.ip_at) = (flow, 0);
+        match ether_type {
+            EtherType::ARP => match Arp::parse(&payload[..payload.len().min(len)]) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(DropReason::MalformedArp),
+            },
+            EtherType(length) if ether_type.is_length() && usize::from(length) > len => Err(DropReason::Truncated),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The ports of a transport header, 0 if it has none. A UDP length that lies is refused.
+#[inline]
+fn transport(protocol: IpProtocol, payload: &[u8], len: usize) -> Result<u32, DropReason> {
+    if protocol == IpProtocol::UDP {
+        Udp::parse_head(payload, len).map_err(|_| DropReason::MalformedUdp)?;
+    } else if !protocol.has_ports() {
+        return Ok(0);
+    }
+    Ok(payload.first_chunk().map_or(0, |ports| u32::from_be_bytes(*ports)))
+}
+
+/// What to do about congestion marked on the outer header (RFC 6040 §4.2): the inner header's new ECN field, if it
+/// changes.
+#[inline]
+pub(super) fn combine_ecn(outer: TrafficClass, inner: &Inner) -> Result<Option<Ecn>, DropReason> {
+    if inner.ip_version == 0 {
+        // Nothing in there hears of congestion: as good as Not-ECT.
+        return if outer.ecn() == Ecn::Ce { Err(DropReason::EcnCongestion) } else { Ok(None) };
+    }
+    let before = inner.class.ecn();
+    match Ecn::decapsulate(outer.ecn(), before) {
+        None => Err(DropReason::EcnCongestion),
+        Some(after) => Ok((after != before).then_some(after)),
+    }
+}
+
+/// Sets the ECN field of the IP header that `rest`, from the EtherType on, contains.
+pub(super) fn set_ecn(rest: &mut [u8], inner: &Inner, ecn: Ecn) {
+    let Some(ip) = rest.get_mut(usize::from(inner.ip_at)..) else { return };
+    match inner.ip_version {
+        4 => ip.first_chunk_mut().into_iter().for_each(|fixed| Ipv4Header::set_ecn(fixed, ecn)),
+        6 => ip.first_chunk_mut().into_iter().for_each(|fixed| Ipv6Header::set_ecn(fixed, ecn)),
+        _ => {}
+    }
+}
+
+/// The Ethernet header at the beginning of `bytes`, and what comes behind its MACs.
+#[inline]
+pub(super) fn ethernet(bytes: &[u8]) -> Result<(Ethernet<'_>, &[u8]), Malformed> {
+    let (ethernet, _) = Ethernet::parse(bytes)?;
+    Ok((ethernet, &bytes[EthernetHeader::LEN - 2..]))
+}

@@ -1,0 +1,210 @@
+//! The way of a burst, every step visible. A step is a file of its name.
+//!
+//! Three passes over the burst, so that memory latency overlaps: take apart and find out where each frame's entries
+//! are; learn and decide; rewrite and send.
+
+use super::counters::{Counters, DropReason};
+use super::decide::Decision;
+use super::ingress::Arrival;
+use super::learn::Fact;
+use super::resolve::Held;
+use crate::tables::{MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
+use crate::{BURST, Burst, Egress, Frame, Pool, Time};
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::hint::black_box;
+
+/// How large a worker's tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bridges: their numbers are below this, at most 65,536.
+    pub bridges: usize,
+    /// Learned MACs.
+    pub macs: usize,
+    /// Configured peers: their numbers are below this.
+    pub peers: usize,
+    /// Peers that are not configured, and have learned MACs behind them.
+    pub learned_peers: usize,
+    /// Next hops on the underlay.
+    pub neighbours: usize,
+    /// Frames that wait for next hops to resolve, in all.
+    pub held: usize,
+    /// Whether there are other workers to share what is learned with.
+    pub shared: bool,
+}
+
+impl Default for Limits {
+    /// A gateway of middling size: 64k bridges, a million MACs.
+    fn default() -> Self {
+        Self {
+            bridges: 65_536,
+            macs: 1 << 20,
+            peers: 16_384,
+            learned_peers: 16_384,
+            neighbours: 4096,
+            held: 512,
+            shared: false,
+        }
+    }
+}
+
+/// One worker's gateway: its learned tables, its counters, the frames that wait.
+pub struct Gateway<F> {
+    pub(super) macs: MacTable,
+    pub(super) peers: PeerTable,
+    pub(super) neighbours: NeighbourTable,
+    pub(super) held: Held<F>,
+    pub(super) counters: Counters,
+    pub(super) offers: VecDeque<Fact>,
+    pub(super) shared: bool,
+    /// Frames that go nowhere, freed together at the end of a burst.
+    pub(super) refused: Burst<F>,
+    arrivals: Vec<Arrival>,
+    decisions: Vec<Decision>,
+}
+
+impl<F: Frame> Gateway<F> {
+    /// A gateway that has learned nothing. `secret` is the snapshot's: a MAC is hashed once for all tables.
+    pub fn new(secret: Secret, ports: usize, limits: Limits) -> Self {
+        Self {
+            macs: MacTable::new(secret, limits.macs, limits.bridges),
+            peers: PeerTable::new(secret, limits.peers, limits.learned_peers),
+            neighbours: NeighbourTable::new(secret, limits.neighbours),
+            held: Held::new(limits.held),
+            counters: Counters::new(ports),
+            offers: VecDeque::with_capacity(super::learn::OFFERS),
+            shared: limits.shared,
+            refused: Burst::new(),
+            arrivals: Vec::with_capacity(BURST),
+            decisions: Vec::with_capacity(BURST),
+        }
+    }
+
+    /// Takes a burst that came in on a port all the way. The burst is empty afterwards: every frame was sent, dropped
+    /// for a counted reason, or waits for its next hop.
+    pub fn process<P: Pool<Frame = F>>(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+        port: PortId,
+        burst: &mut Burst<F>,
+        pool: &mut P,
+        out: &mut impl Egress<F>,
+    ) {
+        self.counters.received += burst.len() as u64;
+        let mut arrivals = core::mem::take(&mut self.arrivals);
+        let mut decisions = core::mem::take(&mut self.decisions);
+
+        for frame in burst.iter_mut() {
+            arrivals.push(self.ingress(snapshot, port, frame));
+        }
+        self.fetch(snapshot, &arrivals);
+        for arrival in &arrivals {
+            decisions.push(match arrival {
+                Arrival::Bridged(parsed) => match self.learn(snapshot, parsed, now) {
+                    Ok(()) => self.decide(snapshot, parsed, now),
+                    Err(reason) => Decision::Drop(reason),
+                },
+                Arrival::Local(rest_at) => Decision::Local(*rest_at),
+                Arrival::Dropped(reason) => Decision::Drop(*reason),
+            });
+        }
+        let frames = core::mem::take(burst);
+        for ((frame, arrival), decision) in frames.into_iter().zip(&arrivals).zip(&decisions) {
+            let mut turn = Turn { snapshot, now, port, pool, out };
+            match (decision, arrival) {
+                (Decision::Forward(place), Arrival::Bridged(parsed)) => self.forward(&mut turn, frame, parsed, *place),
+                (Decision::Flood, Arrival::Bridged(parsed)) => self.flood(&mut turn, frame, parsed),
+                (Decision::Local(rest_at), _) => self.local(&mut turn, frame, usize::from(*rest_at)),
+                (Decision::Drop(reason), _) => self.refuse(port, frame, *reason),
+                (Decision::Forward(_) | Decision::Flood, _) => self.refuse(port, frame, DropReason::Truncated),
+            }
+        }
+        arrivals.clear();
+        decisions.clear();
+        (self.arrivals, self.decisions) = (arrivals, decisions);
+        pool.free(&mut self.refused);
+    }
+
+    /// Reads the cache lines in which the burst's entries most likely are, all before any is needed: the loads do not
+    /// depend on each other, so the processor has them under way together.
+    #[inline]
+    fn fetch(&self, snapshot: &Snapshot, arrivals: &[Arrival]) {
+        let endpoints = snapshot.endpoint_count() > 0;
+        let mut sum = 0u64;
+        for arrival in arrivals {
+            if let Arrival::Bridged(parsed) = arrival {
+                sum ^= self.macs.touch(parsed.from_hash) ^ self.macs.touch(parsed.to_hash);
+                if endpoints {
+                    sum ^= snapshot.touch_endpoint(parsed.to_hash);
+                }
+            }
+        }
+        black_box(sum);
+    }
+
+    /// What is due by time, not by frames: next hops to ask again, entries to forget. Called about every millisecond.
+    pub fn tick<P: Pool<Frame = F>>(&mut self, snapshot: &Snapshot, now: Time, pool: &mut P, out: &mut impl Egress<F>) {
+        self.resolve_due(&mut Turn { snapshot, now, port: PortId(0), pool, out });
+        self.forget(snapshot, now);
+        pool.free(&mut self.refused);
+    }
+
+    /// Drops the frames that wait, since no answer will be heard any more.
+    pub fn stop(&mut self) {
+        self.held.drop_all(&mut self.counters);
+    }
+
+    /// The counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The counters, for what happens to frames once they left the pipeline.
+    pub fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// The learned MACs.
+    pub fn macs(&self) -> &MacTable {
+        &self.macs
+    }
+
+    /// The remote tunnel endpoints.
+    pub fn peers(&self) -> &PeerTable {
+        &self.peers
+    }
+
+    /// The next hops on the underlay.
+    pub fn neighbours(&self) -> &NeighbourTable {
+        &self.neighbours
+    }
+
+    /// How many frames wait for their next hop, in all.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// How many frames wait for a next hop.
+    pub fn held_for(&self, neighbour: usize) -> usize {
+        self.held.len_of(neighbour as u32)
+    }
+
+    /// Drops a frame for a reason.
+    #[inline]
+    pub(super) fn refuse(&mut self, port: PortId, frame: F, reason: DropReason) {
+        self.counters.drop(port, reason);
+        // More than a burst only if floods are refused too: those are freed one by one.
+        drop(self.refused.push(frame));
+    }
+}
+
+/// What a step needs of the world, besides the gateway's own tables.
+pub(super) struct Turn<'a, P, E> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) now: Time,
+    /// The port that the frame came in on.
+    pub(super) port: PortId,
+    pub(super) pool: &'a mut P,
+    pub(super) out: &'a mut E,
+}

@@ -1,0 +1,155 @@
+//! Resolve: next hops on the underlay. Asks by ARP, holds frames meanwhile, releases or drops them.
+//!
+//! Read first: RFC 826, RFC 1122 §2.3.2 (hold frames, and not too many; ask no more than once a second).
+
+use super::counters::{Counters, DropReason, Event};
+use super::pipeline::{Gateway, Turn};
+use crate::tables::{Due, PortId, Question};
+use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr};
+use crate::{Egress, Frame, Pool};
+use alloc::vec::Vec;
+
+/// So many frames wait for one next hop at most.
+const PER_NEIGHBOUR: usize = 32;
+/// Next hops looked after in a tick.
+const TURN: usize = 64;
+/// The shortest Ethernet frame without FCS, bytes (IEEE 802.3 §3.2.7).
+const SHORTEST: usize = 60;
+
+/// Frames that wait for their next hop, complete but for the destination MAC.
+pub(super) struct Held<F> {
+    frames: Vec<(u32, PortId, F)>,
+    capacity: usize,
+    /// A next hop that another worker resolved.
+    release: heapless::Vec<u32, 64>,
+}
+
+impl<F> Held<F> {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { frames: Vec::with_capacity(capacity), capacity, release: heapless::Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(super) fn len_of(&self, neighbour: u32) -> usize {
+        self.frames.iter().filter(|(n, ..)| *n == neighbour).count()
+    }
+
+    pub(super) fn drop_all(&mut self, counters: &mut Counters) {
+        for (_, port, frame) in self.frames.drain(..) {
+            counters.drop(port, DropReason::Stopped);
+            drop(frame);
+        }
+    }
+
+    /// Notes that a next hop is resolved; its frames go with the next tick. What does not fit goes when it is asked.
+    pub(super) fn release_later(&mut self, neighbour: u32) {
+        if !self.release.contains(&neighbour) {
+            let _ = self.release.push(neighbour);
+        }
+    }
+
+    fn take(&mut self, neighbour: u32) -> Option<(PortId, F)> {
+        let at = self.frames.iter().position(|(n, ..)| *n == neighbour)?;
+        let (_, port, frame) = self.frames.remove(at);
+        Some((port, frame))
+    }
+}
+
+impl<F: Frame> Gateway<F> {
+    /// Lets a frame wait for a next hop, and asks for it.
+    #[cold]
+    pub(super) fn hold<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, neighbour: u32)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        if self.held.len() >= self.held.capacity || self.held.len_of(neighbour) >= PER_NEIGHBOUR {
+            self.refuse(turn.port, frame, DropReason::HoldFull);
+        } else {
+            self.held.frames.push((neighbour, turn.port, frame));
+        }
+        if let Some(question) = self.neighbours.ask_now(neighbour, turn.now) {
+            self.ask(turn, question);
+        }
+    }
+
+    /// Sends the frames that waited for a next hop.
+    pub(super) fn release<P, E>(&mut self, turn: &mut Turn<'_, P, E>, neighbour: u32)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        let Some(&crate::tables::Neighbour { port, mac, .. }) = self.neighbours.entries().get(neighbour as usize)
+        else {
+            return;
+        };
+        let arrived = turn.port;
+        while let Some((from, mut frame)) = self.held.take(neighbour) {
+            turn.port = from;
+            if let Some(destination) = frame.head_mut().first_chunk_mut() {
+                *destination = mac.0;
+            }
+            self.send(turn, port, frame);
+        }
+        turn.port = arrived;
+    }
+
+    /// Asks for a next hop.
+    fn ask<P, E>(&mut self, turn: &mut Turn<'_, P, E>, question: Question)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        let Some(&entry) = self.neighbours.entries().get(question.neighbour as usize) else { return };
+        let Some(vtep) = turn.snapshot.vtep(entry.vtep) else { return };
+        let Some(info) = turn.snapshot.ports().get(entry.port.index()) else { return };
+        self.counters.originated += 1;
+        let Some(mut frame) = turn.pool.alloc(SHORTEST) else {
+            return self.counters.drop(entry.port, DropReason::NoMbuf);
+        };
+        let request = ArpHeader::request(info.mac, vtep.address, entry.address);
+        write_arp(frame.head_mut(), question.to, info.mac, &request);
+        self.counters.count(Event::ArpAsked);
+        let arrived = core::mem::replace(&mut turn.port, entry.port);
+        self.send(turn, entry.port, frame);
+        turn.port = arrived;
+    }
+
+    /// Looks after the next hops whose time has come.
+    pub(super) fn resolve_due<P, E>(&mut self, turn: &mut Turn<'_, P, E>)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        for neighbour in core::mem::take(&mut self.held.release) {
+            self.release(turn, neighbour);
+        }
+        let mut due = heapless::Vec::<Due, TURN>::new();
+        self.neighbours.due(TURN, turn.now, |d| {
+            let _ = due.push(d);
+        });
+        for one in due {
+            match one {
+                Due::Ask(question) => self.ask(turn, question),
+                Due::Failed(neighbour) => {
+                    self.counters.count(Event::NeighbourFailed);
+                    while let Some((port, frame)) = self.held.take(neighbour) {
+                        self.refuse(port, frame, DropReason::NextHopFailed);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes an ARP message as an untagged frame at the beginning of `head`, which is long enough.
+pub(super) fn write_arp(head: &mut [u8], to: MacAddr, from: MacAddr, arp: &ArpHeader) {
+    let Some((ethernet, rest)) = head.split_first_chunk_mut() else { return };
+    EthernetHeader { destination: to, source: from, ether_type: EtherType::ARP }.write(ethernet);
+    if let Some((message, _)) = rest.split_first_chunk_mut() {
+        arp.write(message);
+    }
+}

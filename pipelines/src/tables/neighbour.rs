@@ -1,0 +1,287 @@
+//! Next hops on the underlay, as one worker knows them: address to MAC, kept fresh by ARP.
+//!
+//! Owns: when to ask, whom to believe, when to give up. It sends nothing itself: [`NeighbourTable::due`] says what is
+//! to be asked. Only what the gateway needs has an entry; an ARP message about anybody else leaves no trace.
+//! Read first: RFC 826; RFC 4861 §7.3 for the states; RFC 1122 §2.3.2.2 for holding frames.
+
+use super::buckets::{self, Bucket, Secret};
+use super::{PortId, VtepIx};
+use crate::Time;
+use crate::wire::MacAddr;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::Ipv4Addr;
+
+/// For how long a confirmed neighbour is believed before it is asked again, ms (RFC 4861 REACHABLE_TIME).
+const REACHABLE: u64 = 30_000;
+/// Between two questions, ms (RFC 4861 RETRANS_TIMER).
+const RETRY: u64 = 1_000;
+/// Unanswered questions after which a neighbour has failed.
+const ATTEMPTS: u8 = 3;
+/// For how long a failed neighbour is left alone, ms.
+const FAILED: u64 = 5_000;
+
+/// What is known of a neighbour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// Asked for, no answer yet: frames wait.
+    Resolving,
+    /// Its MAC was confirmed lately.
+    Reachable,
+    /// Its MAC is used while it is asked to confirm it.
+    Stale,
+    /// It did not answer: frames are dropped, and it is asked again after a while.
+    Failed,
+    /// Its MAC is configured.
+    Permanent,
+}
+
+/// A neighbour.
+#[derive(Clone, Copy, Debug)]
+pub struct Neighbour {
+    /// The port it is on.
+    pub port: PortId,
+    /// The vtep that it is asked from.
+    pub vtep: VtepIx,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its MAC; zero until it is known.
+    pub mac: MacAddr,
+    /// What is known of it.
+    pub state: NeighbourState,
+    /// Whether a frame wanted it since it was last looked after.
+    pub wanted: bool,
+    attempts: u8,
+    /// When it is looked after next.
+    due: Time,
+}
+
+/// A question to ask: an ARP request for a neighbour, to everybody or to its MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Of this entry.
+    pub neighbour: u32,
+    /// To whom.
+    pub to: MacAddr,
+}
+
+/// What looking after a neighbour came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Ask.
+    Ask(Question),
+    /// It has just failed: drop what waits for it.
+    Failed(u32),
+}
+
+/// The table. Entries keep their number until the process ends; there are few next hops.
+pub struct NeighbourTable {
+    entries: Vec<Neighbour>,
+    index: Box<[Bucket]>,
+    secret: Secret,
+    capacity: usize,
+    cursor: usize,
+}
+
+fn key(port: PortId, address: Ipv4Addr) -> u64 {
+    1 << 63 | u64::from(port.0) << 32 | u64::from(address.to_bits())
+}
+
+impl NeighbourTable {
+    /// A table for `capacity` neighbours.
+    pub fn new(secret: Secret, capacity: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(capacity),
+            index: vec![Bucket::default(); (capacity / 2 + 1).next_power_of_two()].into(),
+            secret,
+            capacity,
+            cursor: 0,
+        }
+    }
+
+    /// The entries.
+    pub fn entries(&self) -> &[Neighbour] {
+        &self.entries
+    }
+
+    /// The most it holds.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// The entry of that number.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Neighbour> {
+        self.entries.get_mut(number as usize)
+    }
+
+    fn find(&self, port: PortId, address: Ipv4Addr) -> Option<u32> {
+        let key = key(port, address);
+        let (b, s) = buckets::find(&self.index, self.secret.hash(key), key)?;
+        Some(self.index[b].values[s] as u32)
+    }
+
+    /// The number of a neighbour, which gets an entry if it has none; `None` if the table is full. A configured MAC is
+    /// in force at once, and one that is no longer configured is asked for.
+    pub(crate) fn want(
+        &mut self,
+        port: PortId,
+        vtep: VtepIx,
+        address: Ipv4Addr,
+        configured: Option<MacAddr>,
+        now: Time,
+    ) -> Option<u32> {
+        let number = match self.find(port, address) {
+            Some(number) => number,
+            None => self.add(port, vtep, address, now)?,
+        };
+        let entry = &mut self.entries[number as usize];
+        entry.vtep = vtep;
+        match configured {
+            Some(mac) => (entry.mac, entry.state) = (mac, NeighbourState::Permanent),
+            None if entry.state == NeighbourState::Permanent => {
+                (entry.state, entry.attempts, entry.due) = (NeighbourState::Resolving, 0, now);
+            }
+            None => {}
+        }
+        Some(number)
+    }
+
+    fn add(&mut self, port: PortId, vtep: VtepIx, address: Ipv4Addr, now: Time) -> Option<u32> {
+        let number = self.entries.len();
+        let full = number >= self.capacity;
+        if full || !buckets::insert(&mut self.index, self.secret, key(port, address), number as u64) {
+            return None;
+        }
+        let mac = MacAddr::default();
+        let state = NeighbourState::Resolving;
+        // Asked for by its first frame, not before.
+        self.entries.push(Neighbour { port, vtep, address, mac, state, wanted: false, attempts: 0, due: now });
+        Some(number as u32)
+    }
+
+    /// Takes note that `address` on a port has said what its MAC is. Its number if that can be believed: it has an
+    /// entry, and that is not a configured one.
+    pub(crate) fn confirm(&mut self, port: PortId, address: Ipv4Addr, mac: MacAddr, now: Time) -> Option<u32> {
+        let number = self.find(port, address)?;
+        let entry = &mut self.entries[number as usize];
+        if entry.state == NeighbourState::Permanent {
+            return None;
+        }
+        (entry.mac, entry.state, entry.attempts) = (mac, NeighbourState::Reachable, 0);
+        (entry.due, entry.wanted) = (now + REACHABLE, false);
+        Some(number)
+    }
+
+    /// Looks after a frame's neighbour that is not resolved: the question to ask at once, if it was not asked lately.
+    pub(crate) fn ask_now(&mut self, number: u32, now: Time) -> Option<Question> {
+        let entry = self.entries.get_mut(number as usize)?;
+        if entry.state != NeighbourState::Resolving || entry.attempts > 0 || now < entry.due {
+            return None;
+        }
+        (entry.attempts, entry.due) = (1, now + RETRY);
+        Some(Question { neighbour: number, to: MacAddr::BROADCAST })
+    }
+
+    /// Looks after the next `count` entries in turn; `each` hears what is to be done.
+    pub(crate) fn due(&mut self, count: usize, now: Time, mut each: impl FnMut(Due)) {
+        for _ in 0..count.min(self.entries.len()) {
+            self.cursor = (self.cursor + 1) % self.entries.len();
+            let number = self.cursor as u32;
+            let entry = &mut self.entries[self.cursor];
+            if now < entry.due {
+                continue;
+            }
+            match entry.state {
+                NeighbourState::Permanent => {}
+                // Nobody needs it: asked again once somebody does.
+                NeighbourState::Reachable if !entry.wanted => {}
+                NeighbourState::Reachable => {
+                    (entry.state, entry.attempts, entry.due) = (NeighbourState::Stale, 1, now + RETRY);
+                    each(Due::Ask(Question { neighbour: number, to: entry.mac }));
+                }
+                NeighbourState::Stale | NeighbourState::Resolving if entry.attempts >= ATTEMPTS => {
+                    (entry.state, entry.attempts, entry.due) = (NeighbourState::Failed, 0, now + FAILED);
+                    each(Due::Failed(number));
+                }
+                NeighbourState::Resolving if entry.attempts == 0 => {}
+                NeighbourState::Stale | NeighbourState::Resolving => {
+                    // The last question of a stale one goes to everybody: its address may have a new MAC.
+                    let last = entry.attempts + 1 >= ATTEMPTS;
+                    let known = entry.state == NeighbourState::Stale && !last;
+                    let to = if known { entry.mac } else { MacAddr::BROADCAST };
+                    (entry.attempts, entry.due) = (entry.attempts + 1, now + RETRY);
+                    each(Due::Ask(Question { neighbour: number, to }));
+                }
+                NeighbourState::Failed => (entry.state, entry.attempts) = (NeighbourState::Resolving, 0),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORT: PortId = PortId(1);
+    const VTEP: VtepIx = VtepIx(0);
+    const HOP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn due(table: &mut NeighbourTable, now: u64) -> std::vec::Vec<Due> {
+        let mut all = std::vec::Vec::new();
+        table.due(usize::MAX, at(now), |d| all.push(d));
+        all
+    }
+
+    fn ask(to: MacAddr) -> Due {
+        Due::Ask(Question { neighbour: 0, to })
+    }
+
+    #[test]
+    fn a_silent_neighbour_is_asked_three_times_then_left_alone_then_asked_again() {
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
+        assert_eq!(t.want(PORT, VTEP, HOP, None, at(0)), Some(0));
+        assert_eq!(due(&mut t, 0), []);
+        assert!(t.ask_now(0, at(0)).is_some());
+        assert_eq!(t.ask_now(0, at(1)), None);
+        assert_eq!(due(&mut t, 1_000), [ask(MacAddr::BROADCAST)]);
+        assert_eq!(due(&mut t, 2_000), [ask(MacAddr::BROADCAST)]);
+        assert_eq!(due(&mut t, 3_000), [Due::Failed(0)]);
+        assert_eq!(t.ask_now(0, at(3_001)), None);
+        assert_eq!(due(&mut t, 8_000), []);
+        assert!(t.ask_now(0, at(8_000)).is_some());
+    }
+
+    #[test]
+    fn a_wanted_neighbour_is_probed_by_unicast_and_keeps_its_mac_meanwhile() {
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
+        t.want(PORT, VTEP, HOP, None, at(0));
+        assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), Some(0));
+        assert_eq!(due(&mut t, 40_000), []);
+        t.entries[0].wanted = true;
+        assert_eq!(due(&mut t, 40_000), [ask(MAC)]);
+        assert_eq!((t.entries()[0].state, t.entries()[0].mac), (NeighbourState::Stale, MAC));
+        assert_eq!(due(&mut t, 41_000), [ask(MAC)]);
+        assert_eq!(due(&mut t, 42_000), [ask(MacAddr::BROADCAST)]);
+        t.confirm(PORT, HOP, MacAddr([2, 0, 0, 0, 0, 10]), at(42_500));
+        assert_eq!(t.entries()[0].state, NeighbourState::Reachable);
+    }
+
+    #[test]
+    fn nobody_gets_an_entry_or_a_configured_mac_by_talking() {
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 1);
+        assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), None);
+        t.want(PORT, VTEP, HOP, Some(MAC), at(0));
+        assert_eq!(t.confirm(PORT, HOP, MacAddr([2, 0, 0, 0, 0, 66]), at(0)), None);
+        assert_eq!((t.entries()[0].state, t.entries()[0].mac), (NeighbourState::Permanent, MAC));
+        assert_eq!(t.want(PORT, VTEP, Ipv4Addr::new(192, 0, 2, 3), None, at(0)), None);
+        t.want(PORT, VTEP, HOP, None, at(5));
+        assert_eq!(t.entries()[0].state, NeighbourState::Resolving);
+    }
+}
