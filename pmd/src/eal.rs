@@ -221,14 +221,14 @@ fn arguments(config: &EalConfig, allowed: &CpuList) -> Result<Vec<String>, PmdEr
         lcores += &format!(",{lcore}@{core}");
     }
     let mut arguments = vec!["weir".to_owned(), lcores, format!("--main-lcore={MAIN_LCORE}")];
-    // In memory: nothing of ours stays on disk or in hugetlbfs, however the process ends.
-    arguments.extend(["--no-telemetry", "--in-memory"].map(str::to_owned));
+    arguments.push("--no-telemetry".to_owned());
     arguments.push(format!("--file-prefix={}", config.file_prefix));
     arguments.push(format!("--log-level={}", logging::argument(config.log_level)));
     arguments.extend(["-m".to_owned(), config.memory_mib.to_string()]);
-    if !config.hugepages {
-        arguments.extend(["--no-huge", "--iova-mode=va"].map(str::to_owned));
-    }
+    // Nothing of ours stays in hugetlbfs or in shared configuration files, however the process ends.
+    let memory: &[&str] =
+        if config.hugepages { &["--in-memory"] } else { &["--no-huge", "--no-shconf", "--iova-mode=va"] };
+    arguments.extend(memory.iter().map(|&argument| argument.to_owned()));
     let mut names = BTreeSet::new();
     let mut any_pci = false;
     for device in &config.devices {
