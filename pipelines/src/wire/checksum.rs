@@ -203,6 +203,7 @@ mod tests {
         assert_eq!(fold(0x1_0000), 1);
         assert_eq!(fold(0x1_ffff_ffff), 1);
         assert_eq!(fold(u64::MAX), 0xffff);
+        assert_eq!(fold(0x1_0000_ffff_ffff), 1, "a carry out of every step");
         assert_eq!(Sum::new().with(&[0xff; 9000]).finish(), 0);
     }
 

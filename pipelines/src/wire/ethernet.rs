@@ -418,6 +418,8 @@ mod tests {
         let group = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
         assert!(group.is_multicast() && !group.is_broadcast() && !group.is_source());
         assert!(HEADER.source.is_source() && !HEADER.source.is_multicast());
+        let group = MacAddr([0x01, 0x00, 0x5e, 0x00, 0x00, 0x02]);
+        assert!(group.is_multicast() && !MacAddr([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]).is_multicast());
     }
 
     #[test]

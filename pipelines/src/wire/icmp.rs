@@ -130,6 +130,7 @@ mod tests {
     fn reads_known_bytes() {
         let (icmp, payload) = Icmp::parse(&REQUEST).unwrap();
         assert_eq!((icmp.icmp_type(), icmp.code(), icmp.echo()), (IcmpType::ECHO_REQUEST, 0, Some(HEADER)));
+        assert_eq!(icmp.checksum(), 0x3395);
         assert_eq!(payload, b"abc");
         assert!(icmp.checksum_holds(payload));
     }

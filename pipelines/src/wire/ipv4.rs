@@ -342,7 +342,7 @@ mod tests {
         let (ip, payload) = Ipv4::parse(&bytes).unwrap();
         assert_eq!(ip.header(), HEADER);
         assert_eq!((ip.header_len(), ip.total_len(), ip.options()), (20, 115, &[][..]));
-        assert!(ip.checksum_holds());
+        assert_eq!((ip.checksum(), ip.checksum_holds()), (0xb861, true));
         assert_eq!(payload, [0xee; 95]);
     }
 
@@ -431,6 +431,10 @@ mod tests {
         assert!(!Fragment::DONT_FRAGMENT.is_fragment() && Fragment::DONT_FRAGMENT.dont_fragment());
         assert!(!Fragment::WHOLE.is_fragment() && Fragment::WHOLE.is_first());
         assert_eq!(Fragment::from_bits(0xffff).bits(), 0x7fff);
+        for bit in 0..13 {
+            let later = Fragment::from_bits(1 << bit);
+            assert!(later.is_fragment() && !later.is_first() && !later.more() && !later.dont_fragment(), "bit {bit}");
+        }
         assert_eq!(Fragment::from_bits(0x1fff).offset(), 65_528);
     }
 
@@ -443,6 +447,7 @@ mod tests {
         assert_eq!(routed(&[7, 7, 4, 0, 0, 0, 0, 131]), Ok(true), "behind a record route");
         assert_eq!(routed(&[7, 8, 4, 0, 0, 0, 0, 131]), Ok(false), "inside a record route");
         assert_eq!(routed(&[0, 131, 3, 4]), Ok(false), "behind the end");
+        assert_eq!(routed(&[7, 2, 131, 0]), Ok(true), "behind an option of two bytes");
         assert_eq!(routed(&[7, 5, 4, 0]), Err(Malformed::BadLength));
         assert_eq!(routed(&[7, 0, 4, 0]), Err(Malformed::BadLength));
         assert_eq!(routed(&[7, 1, 4, 0]), Err(Malformed::BadLength));
