@@ -12,6 +12,7 @@ def two_tenants(lab):
     """Red and blue on one trunk and one vtep; both with 10.0.0.1 on the VLAN and 10.0.0.2 on the VXLAN, same MACs."""
     site = Site(lab)
     switch = site.switch()
+    site.switch_end = switch.namespace
     site.underlay()
     for name, (vid, vni, peer) in TENANTS.items():
         setattr(site, f"{name}_host", switch.host(f"{name}-host", vid, "10.0.0.1/24", HOST))
