@@ -1,0 +1,177 @@
+//! A batch of changes to the desired state: all of them, or none.
+//!
+//! Owns: making the changes, judging the result, and undoing them. The batch is made in place and remembered in a log
+//! of what was there before, so that both ways cost what the batch touches, not what the state holds.
+
+use super::desired::Desired;
+use super::key::ObjectKey;
+use super::rules::{self, Broken};
+use crate::config::Tables;
+use std::collections::HashSet;
+use weir_api::id::Name;
+use weir_api::message::{Applied, Error, Fault, Op, code};
+use weir_api::object::{Kind, Object};
+
+/// One object that is different now.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which one.
+    pub key: ObjectKey,
+    /// What was there before.
+    pub old: Option<Object>,
+    /// Whether there is one now; the state has it.
+    pub there: bool,
+}
+
+/// An error with a place.
+pub fn fault(code: i32, message: impl Into<String>, path: impl Into<String>, value: impl ToString) -> Error {
+    let mut value = value.to_string();
+    if value.len() > 256 {
+        let end = (0..=253).rev().find(|&i| value.is_char_boundary(i)).unwrap_or(0);
+        value.truncate(end);
+        value.push_str("...");
+    }
+    Error { code, message: message.into(), data: Some(Fault { path: path.into(), value }) }
+}
+
+/// Makes a batch of changes in `state`; with `replace`, whatever is not put is deleted.
+///
+/// # Errors
+/// The first thing that is wrong, with its path and value. The state is then as it was.
+pub fn make(
+    state: &mut Desired,
+    ports: &[Name],
+    limits: &Tables,
+    ops: Vec<Op>,
+    replace: bool,
+) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::with_capacity(ops.len());
+    let result = perform(state, ops, replace, &mut changes).and_then(|origins| {
+        judge(state, ports, &changes, &origins)?;
+        capacities(state, limits)
+    });
+    match result {
+        Ok(()) => Ok(changes),
+        Err(error) => {
+            undo(state, changes);
+            Err(error)
+        }
+    }
+}
+
+/// Makes a batch undone again.
+pub fn undo(state: &mut Desired, changes: Vec<Change>) {
+    for change in changes.into_iter().rev() {
+        state.set(&change.key, change.old);
+    }
+}
+
+/// Makes the changes, and returns for each of them its place among the ops.
+fn perform(state: &mut Desired, ops: Vec<Op>, replace: bool, changes: &mut Vec<Change>) -> Result<Vec<usize>, Error> {
+    let mut origins = Vec::with_capacity(ops.len());
+    let mut named = HashSet::with_capacity(ops.len());
+    for (i, op) in ops.into_iter().enumerate() {
+        let (key, new) = match op {
+            Op::Put(object) => (ObjectKey::of(&object), Some(object)),
+            Op::Delete(key) => {
+                let path = format!("ops[{i}].delete");
+                if replace {
+                    let why = "with replace, what is not put is deleted: the batch has puts only";
+                    return Err(fault(code::INVALID_PARAMS, why, path, key));
+                }
+                let parsed = ObjectKey::parse(key.kind, &key.id)
+                    .map_err(|why| fault(code::INVALID_PARAMS, why, format!("{path}.id"), &key.id))?;
+                (parsed, None)
+            }
+        };
+        let path = || format!("ops[{i}].{}", if new.is_some() { "put" } else { "delete" });
+        if !named.insert(key.clone()) {
+            let why = format!("the batch names {key} twice");
+            return Err(fault(code::INVALID_PARAMS, why, path(), key.id()));
+        }
+        if new.as_ref().is_some_and(|object| state.holds(object)) {
+            continue;
+        }
+        let there = new.is_some();
+        let old = state.set(&key, new);
+        if !there && old.is_none() {
+            let why = format!("there is no {key}");
+            return Err(fault(code::NOT_FOUND, why, format!("ops[{i}].delete.id"), key.id()));
+        }
+        changes.push(Change { key, old, there });
+        origins.push(i);
+    }
+    if replace {
+        let gone: Vec<_> = state.keys().filter(|key| !named.contains(key)).collect();
+        for key in gone.into_iter().rev() {
+            let old = state.set(&key, None);
+            changes.push(Change { key, old, there: false });
+        }
+    }
+    Ok(origins)
+}
+
+/// Judges what is different. What a replace deleted has no op, and needs no judging: all that stays is put.
+fn judge(state: &Desired, ports: &[Name], changes: &[Change], origins: &[usize]) -> Result<(), Error> {
+    let at = |n: usize| origins.get(n).copied();
+    for (n, change) in changes.iter().enumerate() {
+        if change.there {
+            let Some(object) = state.get(&change.key) else { continue };
+            rules::judge(state, ports, &object).map_err(|Broken { field, value, why }| {
+                let i = at(n).unwrap_or(n);
+                let message = format!("{}: {why}", change.key);
+                fault(code::INVALID_STATE, message, format!("ops[{i}].put.{}.{field}", change.key.kind()), value)
+            })?;
+        } else if let (Some(referrer), Some(i)) = (rules::referrer(state, &change.key), at(n)) {
+            let why = format!("{} is still needed by {referrer}", change.key);
+            return Err(fault(code::INVALID_STATE, why, format!("ops[{i}].delete.id"), change.key.id()));
+        }
+    }
+    // A replaced whole state may leave nothing behind that refers to what it deleted.
+    for change in changes.iter().skip(origins.len()) {
+        if let Some(referrer) = rules::referrer(state, &change.key) {
+            let why = format!("{referrer} needs {}, which the whole state does not have", change.key);
+            return Err(fault(code::INVALID_STATE, why, "ops", referrer.id()));
+        }
+    }
+    Ok(())
+}
+
+fn capacities(state: &Desired, limits: &Tables) -> Result<(), Error> {
+    for (kind, key, capacity) in [
+        (Kind::Bridge, "bridges", limits.bridges),
+        (Kind::Vtep, "vteps", limits.vteps),
+        (Kind::Segment, "segments", limits.segments),
+        (Kind::Endpoint, "endpoints", limits.endpoints),
+    ] {
+        let count = state.count(kind);
+        if count > capacity as usize {
+            let why = format!("there would be {count} {key}; tables.{key} in weir.toml allows {capacity}");
+            return Err(fault(code::INVALID_STATE, why, "ops", count));
+        }
+    }
+    Ok(())
+}
+
+/// What a batch changed, as the RPC says it.
+pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied {
+    let mut applied = Applied { generation, ..Applied::default() };
+    let mut silent = 0;
+    for Change { key, old, there } in changes {
+        let list = match (old, there) {
+            (None, _) => &mut applied.added,
+            (Some(_), true) => &mut applied.changed,
+            (Some(_), false) => &mut applied.deleted,
+        };
+        list.push(key.to_api());
+        if let (ObjectKey::Endpoint(bridge, mac), true) = (key, there) {
+            let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
+            silent += usize::from(host.is_some_and(|h| !h.ips.is_empty()));
+        }
+    }
+    if silent > 0 {
+        let what = "ARP and ND suppression is not implemented yet: their addresses are kept, but nothing answers from them";
+        applied.warnings.push(format!("{silent} endpoint(s) with ips: {what}"));
+    }
+    applied
+}

@@ -1,0 +1,270 @@
+//! The desired state: every object that an operator configured, by key, with the indexes that judging a change needs.
+//!
+//! Owns: storage and indexes, kept equal by one function, [`Desired::set`]. Judges nothing: that is
+//! [`super::rules`]. A change costs what it touches, whatever else there is.
+
+use super::key::ObjectKey;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::net::IpAddr;
+use weir_api::id::{Location, Mac, Name, SegmentId};
+use weir_api::object::{Bridge, Endpoint, Kind, Object, Peer, Segment, Vtep};
+
+/// What is kept of an endpoint besides its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Where it is.
+    pub location: Location,
+    /// Its addresses.
+    pub ips: Vec<IpAddr>,
+}
+
+/// Every configured object.
+#[derive(Debug, Default)]
+pub struct Desired {
+    pub(super) bridges: BTreeMap<Name, Bridge>,
+    pub(super) vteps: BTreeMap<Name, Vtep>,
+    pub(super) segments: BTreeMap<SegmentId, Segment>,
+    pub(super) peers: BTreeMap<SegmentId, BTreeSet<IpAddr>>,
+    pub(super) endpoints: BTreeMap<Name, BTreeMap<Mac, Host>>,
+    peer_count: usize,
+    endpoint_count: usize,
+    pub(super) segments_of_bridge: BTreeMap<Name, BTreeSet<SegmentId>>,
+    pub(super) segments_of_vtep: BTreeMap<Name, BTreeSet<SegmentId>>,
+    pub(super) vteps_of_port: BTreeMap<Name, BTreeSet<Name>>,
+    pub(super) vteps_at: HashMap<IpAddr, BTreeSet<Name>>,
+    /// How many endpoints a segment has, by their bridge.
+    pub(super) endpoints_on: HashMap<SegmentId, BTreeMap<Name, usize>>,
+    /// How many peers and endpoints name an address.
+    remotes: HashMap<IpAddr, usize>,
+}
+
+impl Desired {
+    /// How many objects of a kind there are.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Bridge => self.bridges.len(),
+            Kind::Vtep => self.vteps.len(),
+            Kind::Segment => self.segments.len(),
+            Kind::Peer => self.peer_count,
+            Kind::Endpoint => self.endpoint_count,
+        }
+    }
+
+    /// The object.
+    pub fn get(&self, key: &ObjectKey) -> Option<Object> {
+        match key {
+            ObjectKey::Bridge(name) => self.bridges.get(name).cloned().map(Object::Bridge),
+            ObjectKey::Vtep(name) => self.vteps.get(name).cloned().map(Object::Vtep),
+            ObjectKey::Segment(id) => self.segments.get(id).cloned().map(Object::Segment),
+            ObjectKey::Peer(segment, address) => {
+                let is = self.peers.get(segment).is_some_and(|p| p.contains(address));
+                is.then(|| Object::Peer(Peer { segment: segment.clone(), address: *address }))
+            }
+            ObjectKey::Endpoint(bridge, mac) => {
+                self.endpoints.get(bridge)?.get(mac).map(|host| endpoint(bridge, *mac, host.clone()))
+            }
+        }
+    }
+
+    /// Whether exactly this object is there.
+    pub fn holds(&self, object: &Object) -> bool {
+        match object {
+            Object::Bridge(o) => self.bridges.get(&o.name) == Some(o),
+            Object::Vtep(o) => self.vteps.get(&o.name) == Some(o),
+            Object::Segment(o) => self.segments.get(&o.id) == Some(o),
+            Object::Peer(o) => self.peers.get(&o.segment).is_some_and(|p| p.contains(&o.address)),
+            Object::Endpoint(o) => {
+                let host = self.endpoints.get(&o.bridge).and_then(|hosts| hosts.get(&o.mac));
+                host.is_some_and(|h| h.location == o.location && h.ips == o.ips)
+            }
+        }
+    }
+
+    /// Every key there is.
+    pub fn keys(&self) -> impl Iterator<Item = ObjectKey> + '_ {
+        (self.bridges.keys().cloned().map(ObjectKey::Bridge))
+            .chain(self.vteps.keys().cloned().map(ObjectKey::Vtep))
+            .chain(self.segments.keys().cloned().map(ObjectKey::Segment))
+            .chain(self.peers.iter().flat_map(|(s, all)| all.iter().map(|a| ObjectKey::Peer(s.clone(), *a))))
+            .chain(self.endpoints.iter().flat_map(|(b, all)| all.keys().map(|m| ObjectKey::Endpoint(b.clone(), *m))))
+    }
+
+    /// Whether some peer or endpoint is at a remote address.
+    pub fn is_remote(&self, address: IpAddr) -> bool {
+        self.remotes.contains_key(&address)
+    }
+
+    /// Puts (`Some`) or deletes (`None`) the object with that key, and returns what was there.
+    ///
+    /// # Panics
+    /// If the object has another key.
+    pub fn set(&mut self, key: &ObjectKey, new: Option<Object>) -> Option<Object> {
+        match (key, new) {
+            (ObjectKey::Bridge(name), Some(Object::Bridge(o))) => self.bridges.insert(name.clone(), o).map(Object::Bridge),
+            (ObjectKey::Bridge(name), None) => self.bridges.remove(name).map(Object::Bridge),
+            (ObjectKey::Vtep(name), Some(Object::Vtep(o))) => self.set_vtep(name, Some(o)),
+            (ObjectKey::Vtep(name), None) => self.set_vtep(name, None),
+            (ObjectKey::Segment(id), Some(Object::Segment(o))) => self.set_segment(id, Some(o)),
+            (ObjectKey::Segment(id), None) => self.set_segment(id, None),
+            (ObjectKey::Peer(segment, address), Some(Object::Peer(_))) => self.set_peer(segment, *address, true),
+            (ObjectKey::Peer(segment, address), None) => self.set_peer(segment, *address, false),
+            (ObjectKey::Endpoint(bridge, mac), Some(Object::Endpoint(o))) => {
+                self.set_endpoint(bridge, *mac, Some(Host { location: o.location, ips: o.ips }))
+            }
+            (ObjectKey::Endpoint(bridge, mac), None) => self.set_endpoint(bridge, *mac, None),
+            (key, Some(object)) => panic!("{key} is not the key of {object:?}"),
+        }
+    }
+
+    fn set_vtep(&mut self, name: &Name, new: Option<Vtep>) -> Option<Object> {
+        if let Some(vtep) = &new {
+            self.vteps_of_port.entry(vtep.port.clone()).or_default().insert(name.clone());
+            self.vteps_at.entry(vtep.address.address()).or_default().insert(name.clone());
+        }
+        let (port, address) = match &new {
+            Some(v) => (Some(v.port.clone()), Some(v.address.address())),
+            None => (None, None),
+        };
+        let old = match new {
+            Some(vtep) => self.vteps.insert(name.clone(), vtep),
+            None => self.vteps.remove(name),
+        }?;
+        if Some(&old.port) != port.as_ref() {
+            remove(&mut self.vteps_of_port, &old.port, name);
+        }
+        if Some(old.address.address()) != address
+            && let Some(names) = self.vteps_at.get_mut(&old.address.address())
+        {
+            names.remove(name);
+            if names.is_empty() {
+                self.vteps_at.remove(&old.address.address());
+            }
+        }
+        Some(Object::Vtep(old))
+    }
+
+    fn set_segment(&mut self, id: &SegmentId, new: Option<Segment>) -> Option<Object> {
+        let (bridge, vtep) = match &new {
+            Some(s) => (Some(s.bridge.clone()), s.vtep.clone()),
+            None => (None, None),
+        };
+        let old = match new {
+            Some(segment) => self.segments.insert(id.clone(), segment),
+            None => self.segments.remove(id),
+        };
+        if let Some(old) = &old {
+            remove(&mut self.segments_of_bridge, &old.bridge, id);
+            if let Some(vtep) = &old.vtep {
+                remove(&mut self.segments_of_vtep, vtep, id);
+            }
+        }
+        if let Some(bridge) = bridge {
+            self.segments_of_bridge.entry(bridge).or_default().insert(id.clone());
+        }
+        if let Some(vtep) = vtep {
+            self.segments_of_vtep.entry(vtep).or_default().insert(id.clone());
+        }
+        old.map(Object::Segment)
+    }
+
+    fn set_peer(&mut self, segment: &SegmentId, address: IpAddr, there: bool) -> Option<Object> {
+        let old = || Some(Object::Peer(Peer { segment: segment.clone(), address }));
+        if there {
+            if !self.peers.entry(segment.clone()).or_default().insert(address) {
+                return old();
+            }
+            self.peer_count += 1;
+            increment(&mut self.remotes, &address);
+            return None;
+        }
+        if !remove(&mut self.peers, segment, &address) {
+            return None;
+        }
+        self.peer_count -= 1;
+        decrement(&mut self.remotes, &address);
+        old()
+    }
+
+    fn set_endpoint(&mut self, bridge: &Name, mac: Mac, new: Option<Host>) -> Option<Object> {
+        if let Some(host) = &new {
+            let by_bridge = match self.endpoints_on.get_mut(&host.location.segment) {
+                Some(by_bridge) => by_bridge,
+                None => self.endpoints_on.entry(host.location.segment.clone()).or_default(),
+            };
+            match by_bridge.get_mut(bridge) {
+                Some(count) => *count += 1,
+                None => drop(by_bridge.insert(bridge.clone(), 1)),
+            }
+            if let Some(peer) = host.location.peer {
+                increment(&mut self.remotes, &peer);
+            }
+        }
+        let old = match new {
+            Some(host) => {
+                let hosts = match self.endpoints.get_mut(bridge) {
+                    Some(hosts) => hosts,
+                    None => self.endpoints.entry(bridge.clone()).or_default(),
+                };
+                let old = hosts.insert(mac, host);
+                self.endpoint_count += usize::from(old.is_none());
+                old
+            }
+            None => {
+                let hosts = self.endpoints.get_mut(bridge)?;
+                let old = hosts.remove(&mac);
+                if hosts.is_empty() {
+                    self.endpoints.remove(bridge);
+                }
+                self.endpoint_count -= usize::from(old.is_some());
+                old
+            }
+        }?;
+        self.forget_place(bridge, &old.location);
+        Some(endpoint(bridge, mac, old))
+    }
+
+    fn forget_place(&mut self, bridge: &Name, location: &Location) {
+        if let Some(by_bridge) = self.endpoints_on.get_mut(&location.segment) {
+            if let Some(count) = by_bridge.get_mut(bridge) {
+                *count -= 1;
+                if *count == 0 {
+                    by_bridge.remove(bridge);
+                }
+            }
+            if by_bridge.is_empty() {
+                self.endpoints_on.remove(&location.segment);
+            }
+        }
+        if let Some(peer) = location.peer {
+            decrement(&mut self.remotes, &peer);
+        }
+    }
+}
+
+/// An endpoint as an object.
+pub(super) fn endpoint(bridge: &Name, mac: Mac, host: Host) -> Object {
+    Object::Endpoint(Endpoint { bridge: bridge.clone(), mac, location: host.location, ips: host.ips })
+}
+
+fn remove<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) -> bool {
+    let Some(values) = index.get_mut(key) else { return false };
+    let was = values.remove(value);
+    if values.is_empty() {
+        index.remove(key);
+    }
+    was
+}
+
+fn increment<K: Hash + Eq + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
+    *counts.entry(key.clone()).or_default() += 1;
+}
+
+fn decrement<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

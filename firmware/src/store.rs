@@ -1,0 +1,180 @@
+//! The desired state on disk, in one redb file.
+//!
+//! Owns: that what was acknowledged is there at the next start, whole, whatever happened in between; or that the start
+//! says exactly what is wrong. A batch is one durable transaction that writes only what changed. Refuses a file of
+//! another format, and one with an object it does not understand: never half a state.
+
+use crate::manager::batch::Change;
+use crate::manager::desired::Desired;
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use weir_api::object::Object;
+
+/// `KIND ID` → the object as JSON.
+const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
+/// `format` and `generation`.
+const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// The format that this version reads and writes.
+const FORMAT: u64 = 1;
+/// The file's name in the state directory.
+pub const FILE: &str = "state.redb";
+/// Locked while a Weir uses the directory.
+pub const LOCK: &str = "lock";
+
+/// What went wrong with which file.
+#[derive(Debug)]
+pub struct StoreError {
+    path: PathBuf,
+    what: String,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.what)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The open file.
+pub struct Store {
+    path: PathBuf,
+    database: Database,
+    _lock: Option<File>,
+}
+
+/// What was in the file.
+#[derive(Debug, Default, PartialEq)]
+pub struct Saved {
+    /// The generation that was acknowledged last; 0 if none ever was.
+    pub generation: u64,
+    /// Every object, each kind before those that refer to it.
+    pub objects: Vec<Object>,
+}
+
+impl Store {
+    /// Opens the file in a directory, both made if they are not there, and reads all of it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: no permission, in use by another Weir, damaged, of another format, an object not understood.
+    pub fn open(directory: &Path) -> Result<(Self, Saved), StoreError> {
+        let path = directory.join(FILE);
+        let error = |path: &Path, what: String| StoreError { path: path.to_owned(), what };
+        std::fs::create_dir_all(directory).map_err(|e| error(directory, format!("cannot make the directory: {e}")))?;
+        let lock_path = directory.join(LOCK);
+        let lock = File::create(&lock_path).map_err(|e| error(&lock_path, e.to_string()))?;
+        lock.try_lock().map_err(|e| error(&lock_path, format!("in use by another weir ({e})")))?;
+        let database = Database::create(&path).map_err(|e| error(&path, format!("cannot be opened: {e}")))?;
+        let mut store = Self { path, database, _lock: Some(lock) };
+        let saved = store.load()?;
+        Ok((store, saved))
+    }
+
+    /// A store on a storage of the caller's; `path` is only what errors call it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn with_backend(path: &Path, backend: impl StorageBackend) -> Result<(Self, Saved), StoreError> {
+        let database = Database::builder()
+            .create_with_backend(backend)
+            .map_err(|e| StoreError { path: path.to_owned(), what: format!("cannot be opened: {e}") })?;
+        let mut store = Self { path: path.to_owned(), database, _lock: None };
+        let saved = store.load()?;
+        Ok((store, saved))
+    }
+
+    fn error(&self, what: impl fmt::Display) -> StoreError {
+        StoreError { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn load(&mut self) -> Result<Saved, StoreError> {
+        let (format, generation) = self.meta().map_err(|e| self.error(e))?;
+        match format {
+            Some(FORMAT) => {}
+            Some(other) => {
+                let what = format!("format {other}; this version of weir reads format {FORMAT} only");
+                return Err(self.error(what));
+            }
+            None => {
+                self.create().map_err(|e| self.error(e))?;
+                return Ok(Saved::default());
+            }
+        }
+        let objects = self.objects()?;
+        Ok(Saved { generation: generation.unwrap_or(0), objects })
+    }
+
+    fn meta(&self) -> Result<(Option<u64>, Option<u64>), redb::Error> {
+        let read = self.database.begin_read()?;
+        let table = match read.open_table(META) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok((None, None)),
+            table => table?,
+        };
+        Ok((table.get("format")?.map(|v| v.value()), table.get("generation")?.map(|v| v.value())))
+    }
+
+    fn create(&self) -> Result<(), redb::Error> {
+        let write = self.begin()?;
+        write.open_table(META)?.insert("format", FORMAT)?;
+        write.open_table(OBJECTS)?;
+        write.commit()?;
+        Ok(())
+    }
+
+    fn begin(&self) -> Result<WriteTransaction, redb::Error> {
+        let mut write = self.database.begin_write()?;
+        // After a crash the file is good as it is: no walk through all of it before the first packet.
+        write.set_quick_repair(true);
+        Ok(write)
+    }
+
+    fn objects(&self) -> Result<Vec<Object>, StoreError> {
+        let read = self.database.begin_read().map_err(|e| self.error(e))?;
+        let table = read.open_table(OBJECTS).map_err(|e| self.error(e))?;
+        let mut by_kind: [Vec<Object>; 5] = Default::default();
+        for row in table.iter().map_err(|e| self.error(e))? {
+            let (key, value) = row.map_err(|e| self.error(e))?;
+            let object: Object = serde_json::from_slice(value.value())
+                .map_err(|e| self.error(format!("object {:?} is not understood: {e}", key.value())))?;
+            if object.key().to_string() != key.value() {
+                return Err(self.error(format!("under {:?} stands {}", key.value(), object.key())));
+            }
+            by_kind[object.kind() as usize].push(object);
+        }
+        Ok(by_kind.into_iter().flatten().collect())
+    }
+
+    /// Writes a batch, and returns when it would survive a loss of power.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the batch is then not in force, and the store goes on with what it had where it still can.
+    pub fn commit(&mut self, changes: &[Change], state: &Desired, generation: u64) -> Result<(), StoreError> {
+        self.write(changes, state, generation).map_err(|e| self.error(format!("cannot be written: {e}")))
+    }
+
+    fn write(&self, changes: &[Change], state: &Desired, generation: u64) -> Result<(), redb::Error> {
+        // Neighbours in the file are written one after the other.
+        let mut rows: Vec<_> = changes.iter().map(|c| (c.key.to_string(), c)).collect();
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let write = self.begin()?;
+        {
+            let mut objects = write.open_table(OBJECTS)?;
+            let mut json = Vec::new();
+            for (row, change) in rows {
+                match state.get(&change.key).filter(|_| change.there) {
+                    Some(object) => {
+                        json.clear();
+                        serde_json::to_writer(&mut json, &object).map_err(|e| redb::Error::Io(std::io::Error::other(e)))?;
+                        objects.insert(row.as_str(), json.as_slice())?;
+                    }
+                    None => drop(objects.remove(row.as_str())?),
+                }
+            }
+            write.open_table(META)?.insert("generation", generation)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+}
