@@ -164,3 +164,93 @@ fn from_json(text: &str) -> Result<State, String> {
     document.end().map_err(|e| wrong(None, &e))?;
     Ok(state)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(name: &str, text: &str) -> Result<StateFile, String> {
+        StateFile::parse(name.to_owned(), text.to_owned()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_by_file_line_and_field() {
+        for (name, text, expected) in [
+            (
+                "s.toml",
+                "[[bridge]]\nname = 'red'\n\n[[segment]]\nid = 'vlan/lan0/5000'\nbridge = 'red'\n",
+                "s.toml:5:6: segment[0].id: expected a VLAN ID from 1 to 4094, or untagged, found 5000",
+            ),
+            (
+                "s.toml",
+                "[[bridge]]\nname = 'red'\ncolour = 1\n",
+                "s.toml:3:1: bridge[0].colour: unknown field `colour`",
+            ),
+            ("s.toml", "[[bridge]]\nname = 'red'\nmac_limit = -1\n", "s.toml:3:13: bridge[0].mac_limit: invalid value"),
+            ("s.toml", "[[bridge]]\nmac_limit = 1\n", "s.toml:1:1: bridge[0]: missing field `name`"),
+            ("s.toml", "[[bridges]]\nname = 'red'\n", "s.toml:1:3: bridges: unknown field `bridges`"),
+            ("s.toml", "[bridge]\nname = 'red'\n", "s.toml:1:1: bridge: invalid type: map, expected a sequence"),
+            ("s.toml", "[[bridge]]\nname = 'red\n", "s.toml:2:12: invalid literal string"),
+            (
+                "s.toml",
+                "[[vtep]]\nname = 't'\nport = 'p'\naddress = '192.0.2.1/24'\n[vtep.neighbours]\n'192.0.2.2' = 'x'\n",
+                "s.toml:6:15: vtep[0].neighbours.192.0.2.2: expected a MAC address",
+            ),
+            (
+                "s.json",
+                "{\"bridge\": [\n  {\"name\": \"a b\"}\n]}",
+                "s.json:2:17: bridge[0].name: expected a name of 1 to 63",
+            ),
+            ("s.json", "{\"bridge\": [\n  {\"name\": \"a\"},\n]}", "s.json:3:1: bridge[1]: trailing comma"),
+            ("s.json", "{} x", "s.json:1:4: trailing characters"),
+            ("s.json", "[[bridge]]", "s.json:1:1: invalid"),
+            ("s", "{\"bridge\": 7}", "s:1:12: bridge: invalid type: integer `7`"),
+            ("s", "bridge = 7", "s:1:10: bridge: invalid type: integer `7`"),
+            ("s.toml", " \n\n", "s.toml: the file is empty"),
+            (
+                "s.toml",
+                "[[bridge]]\nname = 'red'\n[[peer]]\nsegment = 'vxlan/7'\naddress = '192.0.2.2'\n[[bridge]]\nname = 'red'\n",
+                "s.toml:6: bridge[1]: bridge red is there already, at s.toml:1: bridge[0]",
+            ),
+            (
+                "s.json",
+                "{\"bridge\": [{\"name\": \"red\"}, {\"name\": \"red\"}]}",
+                "s.json: bridge[1]: bridge red is there already, at s.json: bridge[0]",
+            ),
+        ] {
+            let error = parse(name, text).expect_err(text);
+            assert!(error.starts_with(expected), "{error}\ninstead of\n{expected}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_batch_leads_back_into_the_file() {
+        let text = "[[peer]]\nsegment = 'vxlan/7'\naddress = '192.0.2.2'\n\n[[segment]]\nid = 'vxlan/7'\n\
+            bridge = 'red'\nvtep = 'tun0'\n\n[[vtep]]\nname = 'tun0'\nport = 'wan0'\naddress = '192.0.2.1/24'\n\
+            [vtep.neighbours]\n'192.0.2.2' = '02:00:00:00:00:02'\n";
+        let file = parse("s.toml", text).unwrap();
+        for (path, expected) in [
+            ("ops[0].put.vtep.port", Some("s.toml:12: vtep[0].port")),
+            ("ops[0].put.vtep.neighbours.192.0.2.2", Some("s.toml:14: vtep[0].neighbours.192.0.2.2")),
+            ("ops[1].put.segment.vtep", Some("s.toml:8: segment[0].vtep")),
+            ("ops[1].put.segment.absent", Some("s.toml:5: segment[0].absent")),
+            ("ops[2].put.peer", Some("s.toml:1: peer[0]")),
+            ("ops[2]", Some("s.toml:1: peer[0]")),
+            ("ops[3].put.peer.segment", None),
+            ("expect_generation", None),
+            ("ops[x]", None),
+        ] {
+            assert_eq!(file.place(path).as_deref(), expected, "{path}");
+        }
+        let json = parse("s", r#"{"bridge": [{"name": "red"}]}"#).unwrap();
+        assert_eq!(json.place("ops[0].put.bridge.name").as_deref(), Some("s: bridge[0].name"));
+    }
+
+    #[test]
+    fn a_file_of_no_objects_is_a_state_but_bytes_that_are_no_text_are_not() {
+        assert!(parse("s.toml", "# nothing\n").unwrap().objects().is_empty());
+        assert!(parse("s.json", "{}").unwrap().objects().is_empty());
+        let error = StateFile::read(Path::new("-"), &mut &b"# a\n# \xff\n"[..]).unwrap_err().to_string();
+        assert_eq!(error, "standard input:2: not UTF-8");
+    }
+}

@@ -99,8 +99,12 @@ pub enum Command {
     #[command(subcommand)]
     Del(Del),
     /// Make a file's desired state the firmware's
+    ///
+    /// All of it or, on any error, nothing. What the file does not have is deleted, unless --merge is given.
     Apply(ApplyArgs),
     /// Show what apply would change
+    ///
+    /// Changes nothing. Exits 5 if there are differences, 0 if not.
     Diff(DiffArgs),
     /// Print the whole desired state, fit for apply
     ///

@@ -18,8 +18,6 @@ A file without a byte but blanks is refused: it is likelier a command that faile
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Make a file's desired state the firmware's\n\nAll of it, or, on any error, nothing. What the file does \
-        not have is deleted, unless --merge is given.",
     after_long_help = format!("{FORMAT}\n\n{APPLY_EXAMPLES}"),
     after_help = APPLY_EXAMPLES
 )]
@@ -48,7 +46,6 @@ Examples:
 /// Arguments of `diff`.
 #[derive(Debug, Args)]
 #[command(
-    long_about = "Show what apply would change\n\nChanges nothing. Exits 5 if there are differences, 0 if not.",
     after_long_help = format!("{FORMAT}\n\n{DIFF_EXAMPLES}"),
     after_help = DIFF_EXAMPLES
 )]

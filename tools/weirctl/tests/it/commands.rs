@@ -1,0 +1,149 @@
+//! What is typed, and the messages it comes to.
+
+use clap::{Command, CommandFactory, Parser};
+use serde_json::{Value, json};
+use weirctl::cli::Cli;
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
+#[track_caller]
+fn comes_to(line: &str, ops: Value) {
+    let calls = weirctl::calls(&words(line)).unwrap_or_else(|e| panic!("{line}: {e}"));
+    let expected = json!([{ "method": "apply", "params": { "ops": ops, "replace": false, "dry_run": false } }]);
+    assert_eq!(json!(calls), expected, "{line}");
+}
+
+#[test]
+fn add_puts_the_object_with_its_defaults() {
+    let bridge = |mac_limit, mac_ageing, unknown_unicast, accept_from| {
+        json!([{"put": {"bridge": {"name": "red", "mac_limit": mac_limit, "mac_ageing": mac_ageing,
+            "unknown_unicast": unknown_unicast, "accept_from": accept_from}}}])
+    };
+    comes_to("add bridge red", bridge(4096, 300, "flood", "any"));
+    comes_to(
+        "add bridge red --mac-limit 7 --mac-ageing 60 --unknown-unicast drop --accept-from listed",
+        bridge(7, 60, "drop", "listed"),
+    );
+    comes_to(
+        "add vtep tun0 --port wan0 --address 192.0.2.1/24",
+        json!([{"put": {"vtep": {"name": "tun0", "port": "wan0", "address": "192.0.2.1/24"}}}]),
+    );
+    comes_to(
+        "add vtep tun0 --port wan0 --address 192.0.2.1/24 --gateway 192.0.2.254 \
+         --neighbour 192.0.2.3=02:00:00:00:00:03 --neighbour 192.0.2.2=02-00-00-00-00-02",
+        json!([{"put": {"vtep": {"name": "tun0", "port": "wan0", "address": "192.0.2.1/24", "gateway": "192.0.2.254",
+            "neighbours": {"192.0.2.2": "02:00:00:00:00:02", "192.0.2.3": "02:00:00:00:00:03"}}}}]),
+    );
+    comes_to(
+        "add segment vlan/lan0/100 --bridge red",
+        json!([{"put": {"segment": {"id": "vlan/lan0/100", "bridge": "red", "carry_tags": false}}}]),
+    );
+    comes_to(
+        "add segment vxlan/10000 --bridge red --vtep tun0 --carry-tags",
+        json!([{"put": {"segment": {"id": "vxlan/10000", "bridge": "red", "vtep": "tun0", "carry_tags": true}}}]),
+    );
+    comes_to(
+        "add peer vxlan/10000 192.0.2.2",
+        json!([{"put": {"peer": {"segment": "vxlan/10000", "address": "192.0.2.2"}}}]),
+    );
+    comes_to(
+        "add endpoint red 02:00:00:00:00:01 vxlan/10000/192.0.2.2 --ip 10.0.0.1 --ip 2001:db8::1",
+        json!([{"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:01",
+            "location": "vxlan/10000/192.0.2.2", "ips": ["10.0.0.1", "2001:db8::1"]}}}]),
+    );
+    let endpoint = json!([{"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:01",
+        "location": "vlan/lan0/100"}}}]);
+    comes_to("add endpoint red 02:00:00:00:00:01 vlan/lan0/100", endpoint.clone());
+    comes_to("add mac red 02:00:00:00:00:01 vlan/lan0/100", endpoint);
+}
+
+#[test]
+fn del_deletes_by_the_objects_own_id() {
+    let delete = |kind: &str, id: &str| json!({"delete": {"kind": kind, "id": id}});
+    comes_to("del bridge red", json!([delete("bridge", "red")]));
+    comes_to("del vtep tun0 tun1", json!([delete("vtep", "tun0"), delete("vtep", "tun1")]));
+    // However it is written, an id has one form.
+    comes_to("del segment vlan/lan0/0100", json!([delete("segment", "vlan/lan0/100")]));
+    comes_to("del peer vxlan/7 2001:DB8:0::2", json!([delete("peer", "vxlan/7/2001:db8::2")]));
+    comes_to("del endpoint red 02-00-00-00-00-0A", json!([delete("endpoint", "red/02:00:00:00:00:0a")]));
+    comes_to("del mac red 02:00:00:00:00:0a", json!([delete("endpoint", "red/02:00:00:00:00:0a")]));
+}
+
+#[test]
+fn what_cannot_be_is_refused_and_named() {
+    for (line, part) in [
+        ("add bridge a/b", "a/b"),
+        ("add bridge red --unknown-unicast maybe", "maybe"),
+        ("add bridge red --mac-limit -1", "-1"),
+        ("add segment vlan/lan0/4095 --bridge red", "4095"),
+        ("add segment vxlan/1 --bridge red --carry-tags=perhaps", "perhaps"),
+        ("add segment vlan/lan0/1", "--bridge"),
+        ("add vtep t --port p --address 192.0.2.1", "192.0.2.1"),
+        ("add vtep t --port p --address 192.0.2.1/24 --neighbour 192.0.2.2", "ADDRESS=MAC"),
+        ("add vtep t --port p --address 192.0.2.1/24 --neighbour 192.0.2.2=01:00:5e:00:00:01", "01:00:5e"),
+        ("add endpoint red 01:00:5e:00:00:01 vlan/lan0/1", "01:00:5e:00:00:01"),
+        ("add endpoint red 02:00:00:00:00:01 vxlan/7", "vxlan/7"),
+        ("add mac red 02:00:00:00:00:01 vlan/lan0/100 --ip 10.0.0.1", "--ip"),
+        ("add port lan0", "weir.toml"),
+        ("set port lan0 --mtu 9000", "only `add` and `del`"),
+        ("del port lan0", "restart"),
+        ("del bridge", "<ID>"),
+        ("set bridge red", "--mac-limit"),
+        ("set endpoint red 02:00:00:00:00:01", "--location"),
+        ("set endpoint red 02:00:00:00:00:01 --ip 10.0.0.1 --no-ip", "--no-ip"),
+        ("set vtep tun0 --gateway 192.0.2.2 --no-gateway", "--no-gateway"),
+        ("show bridge", "only `add` and `del`"),
+        ("apply -f x", "only `add` and `del`"),
+        ("show peer vxlan/7", "vxlan/7/PEER"),
+        ("show peer vlan/lan0/1", "vxlan/VNI/ADDRESS"),
+        ("show bridge --timeout 0", "found 0"),
+        ("show bridge --timeout inf", "found inf"),
+        ("frobnicate", "frobnicate"),
+    ] {
+        let error = weirctl::calls(&words(line)).expect_err(line).to_string();
+        assert!(error.contains(part), "{line}: {error}");
+    }
+}
+
+/// Every command, by its path: `weirctl add bridge`.
+fn every_command(command: &Command, path: &str, visit: &mut dyn FnMut(&str, &Command)) {
+    visit(path, command);
+    for sub in command.get_subcommands() {
+        every_command(sub, &format!("{path} {}", sub.get_name()), visit);
+    }
+}
+
+#[test]
+fn every_command_has_examples_and_every_example_parses() {
+    Cli::command().debug_assert();
+    every_command(&Cli::command(), "weirctl", &mut |path, command| {
+        assert!(command.get_about().is_some(), "{path} says what it does");
+        if command.has_subcommands() && path != "weirctl" {
+            return;
+        }
+        let helps = [command.get_after_help(), command.get_after_long_help()];
+        assert!(helps[0].is_some(), "{path} has examples");
+        for help in helps.into_iter().flatten() {
+            let text = help.to_string();
+            let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{path} has examples: {text}"));
+            for line in examples.lines() {
+                let line = line.trim_start();
+                let typed = line.split(['>', '|']).next().unwrap();
+                assert!(line.starts_with("weirctl "), "{path}: {line}");
+                let parsed = Cli::try_parse_from(words(typed));
+                assert!(parsed.is_ok(), "{path}: {line}: {parsed:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn every_argument_says_what_it_is() {
+    every_command(&Cli::command(), "weirctl", &mut |path, command| {
+        for argument in command.get_arguments().filter(|a| !a.is_hide_set()) {
+            assert!(argument.get_help().is_some(), "{path}: {}", argument.get_id());
+        }
+    });
+}

@@ -1,0 +1,216 @@
+//! Tables of fixed values, to the last blank.
+
+use crate::firmware::Firmware;
+use serde_json::json;
+use std::collections::BTreeMap;
+use weir_api::view::{MbufStats, PortStats, Stats, TableStats, WorkerStats};
+
+fn counts(of: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    of.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+fn port(name: &str, drops: &[(&str, u64)]) -> PortStats {
+    PortStats {
+        name: name.to_owned(),
+        device: format!("net_tap_{name}"),
+        driver: "net_tap".to_owned(),
+        mac: "02:00:00:00:00:0a".to_owned(),
+        mtu: 1500,
+        link_up: true,
+        link_mbps: 10_000,
+        rx_queues: 1,
+        tx_queues: 2,
+        rx_packets: 12_345_678,
+        rx_bytes: 1_234_567_800,
+        tx_packets: 9,
+        tx_bytes: 900,
+        rx_missed: 3,
+        drops: counts(drops),
+    }
+}
+
+fn running() -> Firmware {
+    let worker = WorkerStats {
+        core: 1,
+        generation: 7,
+        busy_cycles: 1,
+        idle_cycles: 2,
+        sleep_cycles: 6,
+        rx_packets: 100,
+        originated_packets: 2,
+        tx_packets: 90,
+        dropped_packets: 12,
+        held_packets: 0,
+    };
+    let mut silent = port("wan0", &[]);
+    (silent.link_up, silent.link_mbps) = (false, 0);
+    let stats = Stats {
+        version: "0.1.0".to_owned(),
+        api_version: 1,
+        generation: 7,
+        uptime_seconds: 93_784,
+        ports: vec![port("lan0", &[("no_bridge", 5), ("malformed", 0), ("looped", 7)]), silent],
+        workers: vec![worker, WorkerStats { core: 2, generation: 7, ..WorkerStats::default() }],
+        events: counts(&[("flooded", 4), ("learned", 12)]),
+        tables: [("macs".to_owned(), TableStats { entries: 12, capacity: 4096 })].into(),
+        mbufs: MbufStats { free: 8000, total: 8192 },
+    };
+    let learned = vec![
+        json!({"bridge": "red", "mac": "02:00:00:00:00:01", "location": "vlan/lan0/100", "source": "learned",
+            "age_seconds": 12}),
+        json!({"bridge": "a-long-name", "mac": "02:00:00:00:00:02", "location": "vxlan/10000/192.0.2.2",
+            "source": "configured"}),
+    ];
+    Firmware { stats, learned, ..Firmware::default() }
+}
+
+#[track_caller]
+fn prints(line: &str, expected: &str) {
+    assert_eq!(running().run(line).done(), expected, "{line}");
+}
+
+#[test]
+fn ports() {
+    prints(
+        "show port",
+        "\
+PORT  DEVICE        DRIVER   MAC                MTU(bytes)  LINK  SPEED(Mbit/s)  RX(queues)  TX(queues)  RX(packets)   RX(bytes)  TX(packets)  TX(bytes)  MISSED(packets)  DROPPED(packets)
+lan0  net_tap_lan0  net_tap  02:00:00:00:00:0a        1500  up            10000           1           2     12345678  1234567800            9        900                3                12
+wan0  net_tap_wan0  net_tap  02:00:00:00:00:0a        1500  down              -           1           2     12345678  1234567800            9        900                3                 0
+",
+    );
+    assert_eq!(running().run("show port wan0").done().lines().count(), 2);
+}
+
+#[test]
+fn drops_show_only_what_was_dropped() {
+    prints(
+        "show drop",
+        "REASON     lan0(packets)  TOTAL(packets)\nlooped                 7               7\nno_bridge              5               5\n",
+    );
+    prints("show drop malformed", "nothing dropped\n");
+    prints("-j show drop looped", "[{\"packets\":7,\"port\":\"lan0\",\"reason\":\"looped\"}]\n");
+    assert_eq!(Firmware::default().run("show drop").done(), "nothing dropped\n");
+    assert_eq!(Firmware::default().run("show drop -j").done(), "[]\n");
+}
+
+#[test]
+fn workers() {
+    prints(
+        "show worker",
+        "\
+CORE  GENERATION  BUSY(%)  IDLE(%)  SLEEP(%)  RX(packets)  ORIGINATED(packets)  TX(packets)  DROPPED(packets)  HELD(packets)
+   1           7     11.1     22.2      66.6          100                    2           90                12              0
+   2           7        -        -         -            0                    0            0                 0              0
+",
+    );
+}
+
+#[test]
+fn generation_version_and_uptime() {
+    prints("show generation", "generation  7\nversion     0.1.0 (API 1)\nuptime      93784 s (1 d 02:03:04)\n");
+    prints(
+        "show generation -j",
+        "{\"api_version\":1,\"generation\":7,\"uptime_seconds\":93784,\"version\":\"0.1.0\"}\n",
+    );
+}
+
+#[test]
+fn tables_and_packet_buffers() {
+    prints(
+        "show table",
+        "TABLE  ENTRIES  CAPACITY(entries)  FULL(%)\nmacs        12               4096      0.2\nmbufs      192               8192      2.3\n",
+    );
+    prints("show table macs -j", "[{\"capacity\":4096,\"entries\":12,\"table\":\"macs\"}]\n");
+}
+
+#[test]
+fn events() {
+    prints("show event", "EVENT    COUNT(events)\nflooded              4\nlearned             12\n");
+    prints("show event learned -j", "[{\"count\":12,\"event\":\"learned\"}]\n");
+    assert_eq!(Firmware::default().run("show event").done(), "no events\n");
+}
+
+#[test]
+fn macs() {
+    prints(
+        "show mac",
+        "\
+BRIDGE       MAC                LOCATION               SOURCE      AGE(s)
+red          02:00:00:00:00:01  vlan/lan0/100          learned         12
+a-long-name  02:00:00:00:00:02  vxlan/10000/192.0.2.2  configured       -
+",
+    );
+    assert_eq!(running().run("show mac --bridge red").done().lines().count(), 2);
+    assert_eq!(running().run("show mac 02:00:00:00:00:02").done().lines().count(), 2);
+    assert_eq!(Firmware::default().run("show mac").done(), "no MACs\n");
+}
+
+#[test]
+fn objects() {
+    let mut firmware = Firmware::default();
+    let objects = "
+        [[bridge]]
+        name = 'red'
+        [[vtep]]
+        name = 'tun0'
+        port = 'wan0'
+        address = '192.0.2.1/24'
+        neighbours = { '192.0.2.2' = '02:00:00:00:00:02', '192.0.2.3' = '02:00:00:00:00:03' }
+        [[segment]]
+        id = 'vlan/lan0/untagged'
+        bridge = 'red'
+        [[segment]]
+        id = 'vxlan/10000'
+        bridge = 'red'
+        vtep = 'tun0'
+        [[peer]]
+        segment = 'vxlan/10000'
+        address = '192.0.2.2'
+        [[endpoint]]
+        bridge = 'red'
+        mac = '02:00:00:00:00:01'
+        location = 'vxlan/10000/192.0.2.2'
+        ips = ['10.0.0.1', '10.0.0.2']
+        ";
+    firmware.run_with("apply -f -", objects).done();
+    for (line, expected) in [
+        (
+            "show bridge",
+            "BRIDGE  MAC-LIMIT  MAC-AGEING(s)  UNKNOWN-UNICAST  ACCEPT-FROM\n\
+             red          4096            300  flood            any\n",
+        ),
+        (
+            "show vtep",
+            "VTEP  PORT  ADDRESS       GATEWAY  NEIGHBOURS\n\
+             tun0  wan0  192.0.2.1/24  -        192.0.2.2=02:00:00:00:00:02,192.0.2.3=02:00:00:00:00:03\n",
+        ),
+        (
+            "show segment",
+            "SEGMENT             BRIDGE  VTEP  CARRY-TAGS\n\
+             vlan/lan0/untagged  red     -     -\n\
+             vxlan/10000         red     tun0  no\n",
+        ),
+        ("show peer", "SEGMENT      ADDRESS\nvxlan/10000  192.0.2.2\n"),
+        (
+            "show endpoint",
+            "BRIDGE  MAC                LOCATION               IPS\n\
+             red     02:00:00:00:00:01  vxlan/10000/192.0.2.2  10.0.0.1,10.0.0.2\n",
+        ),
+    ] {
+        assert_eq!(firmware.run(line).done(), expected);
+    }
+    for noun in ["bridge", "vtep", "segment", "peer", "endpoint"] {
+        assert_eq!(Firmware::default().run(&format!("show {noun}")).done(), format!("no {noun}s\n"));
+    }
+}
+
+#[test]
+fn stats_show_every_part() {
+    let text = running().run("show stats").done();
+    for part in ["generation  7", "lan0", "looped", "BUSY(%)", "flooded", "mbufs"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let whole: Stats = serde_json::from_str(&running().run("show stats -j").done()).unwrap();
+    assert_eq!(whole, running().stats);
+}
