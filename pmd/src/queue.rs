@@ -6,7 +6,7 @@
 //! Both take bursts of the caller's own type, as long as it is a [`Mbuf`] in a coat (`From` and `Into`); with a
 //! `#[repr(transparent)]` coat the conversion costs a copy of the pointers and no more.
 
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -126,16 +126,22 @@ impl TxQueue {
     }
 
     /// Makes every frame one segment, and takes those out that cannot be.
+    #[inline]
     fn join_segments<const N: usize>(&mut self, raw: &mut RawBurst<N>) {
-        raw.retain(|&pointer| {
-            // SAFETY: the pointer came from an Mbuf just now, and is owned by `raw`; it is null never.
-            let mut frame = unsafe { Mbuf::from_raw(NonNull::new_unchecked(pointer)) };
-            if frame.is_segmented() && !frame.pull(frame.len()) {
+        // SAFETY: the pointers came from Mbufs just now, and are owned by `raw`; they are null never.
+        let borrow = |&pointer: &*mut _| ManuallyDrop::new(unsafe { Mbuf::from_raw(NonNull::new_unchecked(pointer)) });
+        if !raw.iter().any(|pointer| borrow(pointer).is_segmented()) {
+            return;
+        }
+        raw.retain(|pointer| {
+            let mut frame = borrow(pointer);
+            let all = frame.len();
+            let joined = !frame.is_segmented() || frame.pull(all);
+            if !joined {
                 self.unsendable += 1;
-                return false;
+                drop(ManuallyDrop::into_inner(frame));
             }
-            frame.into_raw();
-            true
+            joined
         });
     }
 }
