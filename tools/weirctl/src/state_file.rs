@@ -157,6 +157,10 @@ fn from_json(text: &str) -> Result<State, String> {
         let what = path.map_or(what.to_owned(), |path| at_field(path, what));
         format!("{}:{}: {what}", e.line(), e.column())
     };
+    // Serde also takes a struct's fields as a bare array, and `[]` would be a wish to delete everything.
+    if !text.trim_start().starts_with('{') {
+        return Err("1:1: expected an object of lists, such as {\"bridge\": [{\"name\": \"red\"}]}".to_owned());
+    }
     let mut document = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
     let state = State::deserialize(serde_path_to_error::Deserializer::new(&mut document, &mut track));
@@ -201,9 +205,9 @@ mod tests {
                 "{\"bridge\": [\n  {\"name\": \"a b\"}\n]}",
                 "s.json:2:17: bridge[0].name: expected a name of 1 to 63",
             ),
-            ("s.json", "{\"bridge\": [\n  {\"name\": \"a\"},\n]}", "s.json:3:1: bridge[1]: trailing comma"),
+            ("s.json", "{\"bridge\": [\n  {\"name\": \"a\"},\n]}", "s.json:3:1: bridge: trailing comma"),
             ("s.json", "{} x", "s.json:1:4: trailing characters"),
-            ("s.json", "[[bridge]]", "s.json:1:1: invalid"),
+            ("s.json", "[]", "s.json:1:1: expected an object of lists"),
             ("s", "{\"bridge\": 7}", "s:1:12: bridge: invalid type: integer `7`"),
             ("s", "bridge = 7", "s:1:10: bridge: invalid type: integer `7`"),
             ("s.toml", " \n\n", "s.toml: the file is empty"),
