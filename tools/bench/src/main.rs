@@ -1,3 +1,8 @@
-//! Filled in next.
+//! The command `weir-bench`; see [`weir_bench`].
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir_bench::cli::main()
+}

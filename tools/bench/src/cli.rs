@@ -1,0 +1,376 @@
+//! The command line, and a run from its arguments to its report.
+
+use crate::interrupt;
+use crate::measure::{self, Schedule};
+use crate::memory::{self, Hugepages, Memory, Reservation, sweep};
+use crate::program::ovs::OpenVswitch;
+use crate::program::testpmd::{Forward, Testpmd};
+use crate::program::weir::{FIRST_PCAP_MAC, Weir};
+use crate::program::{Cores, Program, Setting};
+use crate::report::{CaseReport, Circumstances, Measured, table};
+use crate::trace::{Case, Traffic};
+use crate::verify::{Mismatch, Verified};
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Where there are fewer MACs than this, each flow has its own.
+const DEFAULT_MACS: u32 = 65_536;
+
+/// Measures Weir in TSC cycles per packet, beside dpdk-testpmd and Open vSwitch with DPDK, on the same trace in the
+/// same run.
+///
+/// Before anything is timed, one pass over the trace is compared byte for byte with what the RFCs ask for; a gateway
+/// that fails it is disqualified.
+#[derive(Debug, Parser)]
+#[command(
+    name = "weir-bench",
+    version,
+    max_term_width = 110,
+    after_help = "\
+Exit codes: 0 measured, 1 something failed, 2 wrong arguments, 3 disqualified, 130 interrupted."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure one case.
+    #[command(after_help = "\
+Examples:
+  weir-bench run --case vlan-vxlan --flows 1000
+  weir-bench run --case vxlan-vlan --flows 65536 --macs 4096 --seconds 3 --trials 9 --json decap.json
+  weir-bench run --case vlan-vxlan --flows 64 --trials 1 --seconds 0.3 --skip ovs --hugepages none")]
+    Run {
+        #[command(flatten)]
+        what: What,
+        /// Write the report as JSON: an array with one object per case.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Measure the set: both cases with 1,000 and with 65,536 flows. Writes a Markdown table and JSON.
+    #[command(after_help = "\
+Examples:
+  weir-bench set
+  weir-bench set --million --directory results/today")]
+    Set {
+        /// Also with 1,000,000 flows: takes 4 GiB and some minutes more.
+        #[arg(long)]
+        million: bool,
+        /// Where table.md and results.json go.
+        #[arg(long, value_name = "DIRECTORY", default_value = "bench-results")]
+        directory: PathBuf,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Only compare what Weir makes of a trace, byte for byte; time nothing.
+    #[command(after_help = "\
+Example:
+  weir-bench verify --case vlan-vxlan --flows 1000")]
+    Verify {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+#[derive(Debug, Args)]
+struct What {
+    /// Which way the frames go.
+    #[arg(long)]
+    case: Case,
+    /// How many 5-tuples.
+    #[arg(long, value_name = "N")]
+    flows: u32,
+    /// How many source MACs, and as many destination MACs [default: one a flow, at most 65,536].
+    #[arg(long, value_name = "N")]
+    macs: Option<u32>,
+}
+
+impl What {
+    fn traffic(&self) -> Result<Traffic> {
+        Traffic::new(self.case, self.flows, self.macs.unwrap_or(self.flows.min(DEFAULT_MACS)))
+    }
+}
+
+#[derive(Debug, Args)]
+struct Options {
+    /// How long a trial counts, seconds.
+    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    seconds: f64,
+    /// How often each program is measured.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    trials: u32,
+    /// How long packets flow before a trial counts, seconds.
+    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = seconds)]
+    warm_up: f64,
+    /// The management core and the worker core.
+    #[arg(long, value_name = "MAIN,WORKER", default_value_t = Cores { main: 0, worker: 1 })]
+    cores: Cores,
+    /// Where packet buffers live.
+    #[arg(long, value_enum, default_value_t = Hugepages::Auto)]
+    hugepages: Hugepages,
+    /// Leave a program out. testpmd stays: every figure is relative to it.
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    skip: Vec<Skip>,
+    /// Weir's binary [default: weir beside this one].
+    #[arg(long, value_name = "PATH")]
+    weir: Option<PathBuf>,
+    /// testpmd's binary.
+    #[arg(long, value_name = "PATH", default_value = "dpdk-testpmd")]
+    testpmd: PathBuf,
+    /// Keep traces, configuration and logs in this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Skip {
+    Weir,
+    Ovs,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=3600.0).contains(s));
+    seconds.ok_or_else(|| "expected seconds, 0 to 3600".into())
+}
+
+/// Runs the command of this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = interrupt::catch().and_then(|()| cli.run());
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("weir-bench: {error:#}");
+    ExitCode::from(match () {
+        () if interrupt::asked() => 130,
+        () if error.downcast_ref::<Mismatch>().is_some() => 3,
+        () => 1,
+    })
+}
+
+impl Cli {
+    fn run(self) -> Result<()> {
+        match self.command {
+            Command::Run { what, json, options } => {
+                let traffic = what.traffic()?;
+                let reports = Bench::new(&options, &[traffic])?.measure(&options, &[traffic])?;
+                print!("{}", table(&reports));
+                json.map_or(Ok(()), |file| write_json(&file, &reports))
+            }
+            Command::Set { million, directory, options } => {
+                let flows = [1000, 65_536].into_iter().chain(million.then_some(1_000_000));
+                let traffics = flows.flat_map(|n| Case::ALL.map(|case| Traffic::new(case, n, n.min(DEFAULT_MACS))));
+                let traffics = traffics.collect::<Result<Vec<_>>>()?;
+                std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+                let reports = Bench::new(&options, &traffics)?.measure(&options, &traffics)?;
+                let text = table(&reports);
+                print!("{text}");
+                write_json(&directory.join("results.json"), &reports)?;
+                let file = directory.join("table.md");
+                std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+            }
+            Command::Verify { what, options } => {
+                ensure!(!options.skip.contains(&Skip::Weir), "--skip weir leaves nothing to verify");
+                let traffic = what.traffic()?;
+                let bench = Bench::new(&options, &[traffic])?;
+                let (_, verified) = bench.prepare(&bench.setting(&options, traffic)?)?;
+                let frames = verified.map_or(0, |v| v.frames);
+                println!("{}, {} flows: {frames} frames, every byte as it must be", traffic.case, traffic.flows);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn write_json(file: &Path, reports: &[CaseReport]) -> Result<()> {
+    let text = serde_json::to_string_pretty(reports)? + "\n";
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// What a whole run shares: programs found, memory reserved, a directory.
+struct Bench {
+    weir: Option<Weir>,
+    circumstances: Circumstances,
+    memory: Memory,
+    file_prefix: String,
+    directory: PathBuf,
+    _scratch: Option<tempfile::TempDir>,
+    _reservation: Reservation,
+}
+
+impl Bench {
+    fn new(options: &Options, traffics: &[Traffic]) -> Result<Self> {
+        let weir = match &options.weir {
+            _ if options.skip.contains(&Skip::Weir) => None,
+            Some(path) => Some(Weir::new(path)?),
+            None => Some(Weir::new(&std::env::current_exe()?.with_file_name("weir"))?),
+        };
+        let testpmd = Testpmd::new(&options.testpmd, Forward::Io)?;
+        for core in [options.cores.main, options.cores.worker] {
+            let exists = Path::new(&format!("/sys/devices/system/cpu/cpu{core}")).exists();
+            ensure!(exists, "--cores {}: core {core} is not there", options.cores);
+        }
+        let (directory, scratch) = directory(options.keep.as_deref())?;
+        let file_prefix = format!("weir-bench-{}", std::process::id());
+        let most = traffics.iter().map(|t| memory::mib(memory::mbufs(t.flows))).max().unwrap_or(0);
+        let ovs = if options.skip.contains(&Skip::Ovs) { 0 } else { OpenVswitch::MEMORY_MIB };
+        let (memory, reservation, hugepages) = memory::acquire(options.hugepages, most.max(ovs))?;
+        let (tsc_hz, dpdk) = testpmd.facts(&directory, &file_prefix)?;
+        let mut versions = BTreeMap::from([("testpmd", dpdk)]);
+        if let Some(weir) = &weir {
+            versions.insert("weir", weir.version()?);
+        }
+        let circumstances =
+            Circumstances { tsc_hz, machine: machine()?, cores: options.cores.to_string(), hugepages, versions };
+        let (weir, _scratch, _reservation) = (weir, scratch, reservation);
+        Ok(Self { weir, circumstances, memory, file_prefix, directory, _scratch, _reservation })
+    }
+
+    /// The circumstances of one case; each has a directory of its own.
+    fn setting(&self, options: &Options, traffic: Traffic) -> Result<Setting> {
+        let directory = self.directory.join(format!("{}-{}", traffic.case, traffic.flows));
+        std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        Ok(Setting {
+            traffic,
+            trace: directory.join("trace.pcap"),
+            cores: options.cores,
+            memory: self.memory,
+            mbufs: memory::mbufs(traffic.flows),
+            directory,
+            file_prefix: self.file_prefix.clone(),
+        })
+    }
+
+    /// Configures Weir, compares what it makes of the trace, and writes the trace. Answers the MAC that tunnelled
+    /// frames are for.
+    fn prepare(&self, setting: &Setting) -> Result<(crate::frame::Mac, Option<Verified>)> {
+        let traffic = setting.traffic;
+        let (mac, verified) = match &self.weir {
+            None => (FIRST_PCAP_MAC, None),
+            Some(weir) => {
+                eprintln!("{} {} flows: comparing frames", traffic.case, traffic.flows);
+                let mac = weir.prepare(setting)?;
+                (mac, Some(weir.verify(setting, mac)?))
+            }
+        };
+        traffic.write(&setting.trace, 1, mac)?;
+        Ok((mac, verified))
+    }
+
+    fn measure(mut self, options: &Options, traffics: &[Traffic]) -> Result<Vec<CaseReport>> {
+        traffics.iter().map(|traffic| self.case(options, *traffic)).collect()
+    }
+
+    fn case(&mut self, options: &Options, traffic: Traffic) -> Result<CaseReport> {
+        let setting = self.setting(options, traffic)?;
+        let (mac, verified) = self.prepare(&setting)?;
+        let mut programs: Vec<Box<dyn Program>> = vec![Box::new(Testpmd::new(&options.testpmd, Forward::Io)?)];
+        if let Some(weir) = &self.weir {
+            programs.push(Box::new(weir.clone()));
+        }
+        programs.push(Box::new(Testpmd::new(&options.testpmd, Forward::MacSwap)?));
+        let ovs_absent = match OpenVswitch::new(traffic.flows, mac) {
+            _ if options.skip.contains(&Skip::Ovs) => Some("--skip ovs".to_owned()),
+            Err(e) => Some(format!("{e:#}")),
+            Ok(ovs) => {
+                self.circumstances.versions.insert("Open vSwitch", ovs.version()?);
+                programs.push(Box::new(ovs));
+                None
+            }
+        };
+        let Circumstances { tsc_hz, .. } = self.circumstances;
+        let warm_up = Duration::from_secs_f64(options.warm_up);
+        let schedule = Schedule { trials: options.trials, seconds: options.seconds, warm_up, tsc_hz };
+        let trials = measure::run(&mut programs, &setting, schedule)?;
+        let names = programs.iter().map(|p| p.name());
+        let measured =
+            Measured { traffic, seconds: options.seconds, trials: names.zip(trials).collect(), verified, ovs_absent };
+        std::fs::remove_file(&setting.trace).with_context(|| format!("cannot remove {}", setting.trace.display()))?;
+        Ok(CaseReport::new(measured, self.circumstances.clone()))
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // What a killed child left; before the hugepages go back.
+        sweep(&self.file_prefix);
+    }
+}
+
+/// The directory to work in: the one to keep, which must be empty or new, or one that goes with the run.
+fn directory(keep: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+    let Some(keep) = keep else {
+        let scratch = tempfile::Builder::new().prefix("weir-bench-").tempdir()?;
+        return Ok((scratch.path().to_owned(), Some(scratch)));
+    };
+    std::fs::create_dir_all(keep).with_context(|| format!("--keep: cannot make {}", keep.display()))?;
+    let keep = keep.canonicalize()?;
+    if std::fs::read_dir(&keep)?.next().is_some() {
+        bail!("--keep {}: the directory is not empty", keep.display());
+    }
+    Ok((keep, None))
+}
+
+/// Processor and number of cores.
+fn machine() -> Result<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
+    let field = |name: &str| {
+        let line = text.lines().find(|l| l.split(':').next().is_some_and(|k| k.trim() == name));
+        line.and_then(|l| l.split_once(':')).map_or("unknown", |(_, value)| value.trim())
+    };
+    let cores = text.lines().filter(|l| l.starts_with("processor")).count();
+    Ok(format!("{} (model {}), {cores} cores", field("model name"), field("model")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn macs_default_to_one_a_flow() {
+        let parse = |arguments: &str| {
+            let Command::Run { what, .. } = Cli::try_parse_from(arguments.split(' ')).unwrap().command else {
+                panic!()
+            };
+            what.traffic().unwrap().macs
+        };
+        assert_eq!(parse("weir-bench run --case vlan-vxlan --flows 1000"), 1000);
+        assert_eq!(parse("weir-bench run --case vlan-vxlan --flows 1000000"), 65_536);
+        assert_eq!(parse("weir-bench run --case vxlan-vlan --flows 1000 --macs 10"), 10);
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        for arguments in [
+            "weir-bench run --case vlan-vlan --flows 1",
+            "weir-bench run --case vlan-vxlan",
+            "weir-bench run --case vlan-vxlan --flows 1 --cores 1,1",
+            "weir-bench run --case vlan-vxlan --flows 1 --seconds -1",
+            "weir-bench run --case vlan-vxlan --flows 1 --trials 0",
+        ] {
+            assert!(Cli::try_parse_from(arguments.split(' ')).is_err(), "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_directory_to_keep_must_be_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(super::directory(Some(directory.path())).is_ok());
+        std::fs::write(directory.path().join("x"), "").unwrap();
+        assert!(super::directory(Some(directory.path())).unwrap_err().to_string().contains("not empty"));
+    }
+}
