@@ -84,7 +84,7 @@ impl<F: Frame> Gateway<F> {
         len: usize,
     ) -> Result<Arrival, DropReason> {
         let ours = snapshot.ports().get(port.index()).is_some_and(|p| p.mac == link.to);
-        if !ours && !(link.to.is_broadcast() && link.ether_type == EtherType::ARP) {
+        if !(ours || link.to.is_broadcast() && link.ether_type == EtherType::ARP) {
             return Err(DropReason::NotForUs);
         }
         if link.ether_type == EtherType::ARP {

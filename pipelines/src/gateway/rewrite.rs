@@ -25,21 +25,27 @@ impl<F: Frame> Gateway<F> {
             return self.refuse(turn.port, frame, DropReason::PeerGone);
         };
         match (segment.kind, place.peer()) {
-            (SegmentKind::Vlan { port, vid }, _) => self.to_vlan(turn, frame, p, port, vid),
+            (SegmentKind::Vlan { port, vid }, _) => self.emit_on_vlan(turn, frame, p, port, vid),
             (SegmentKind::Vxlan { vni, vtep }, Some(peer)) => {
                 // The number may have outlived its peer and been given to another vtep's.
                 if self.peers.peer(turn.snapshot, peer).is_none_or(|at| at.vtep != vtep) {
                     return self.refuse(turn.port, frame, DropReason::PeerGone);
                 }
-                self.to_peer(turn, frame, p, peer, vni);
+                self.encapsulate(turn, frame, p, peer, vni);
             }
             (SegmentKind::Vxlan { .. }, None) => self.refuse(turn.port, frame, DropReason::PeerGone),
         }
     }
 
     #[inline]
-    fn to_vlan<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, p: &Parsed, port: PortId, vid: Option<VlanId>)
-    where
+    fn emit_on_vlan<P, E>(
+        &mut self,
+        turn: &mut Turn<'_, P, E>,
+        mut frame: F,
+        p: &Parsed,
+        port: PortId,
+        vid: Option<VlanId>,
+    ) where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
@@ -61,7 +67,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     #[inline]
-    fn to_peer<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, p: &Parsed, peer: PeerIx, vni: Vni)
+    fn encapsulate<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, p: &Parsed, peer: PeerIx, vni: Vni)
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
