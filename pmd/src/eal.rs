@@ -65,6 +65,7 @@ pub(crate) struct Runtime {
     worker_cores: Vec<u32>,
     pools: Mutex<Vec<Pool>>,
     ports: Mutex<BTreeSet<u16>>,
+    launch: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -92,11 +93,20 @@ impl Runtime {
 
     /// Marks a port as in use; false if it is already.
     pub(crate) fn claim_port(&self, id: u16) -> bool {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner).insert(id)
+        self.lock_ports().insert(id)
     }
 
     pub(crate) fn release_port(&self, id: u16) {
-        self.ports.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.lock_ports().remove(&id);
+    }
+
+    /// Held while an lcore is given work: DPDK's own check of its state is for one thread.
+    pub(crate) fn lock_launch(&self) -> MutexGuard<'_, ()> {
+        self.launch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_ports(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_pools(&self) -> MutexGuard<'_, Vec<Pool>> {
@@ -131,7 +141,8 @@ impl Eal {
             return Err(if errors.is_empty() { error } else { error.because(errors.join("; ")) });
         }
         let worker_cores = config.worker_cores.clone();
-        let runtime = Runtime { worker_cores, pools: Mutex::default(), ports: Mutex::default() };
+        let runtime =
+            Runtime { worker_cores, pools: Mutex::default(), ports: Mutex::default(), launch: Mutex::default() };
         Ok(Self { runtime: Arc::new(runtime) })
     }
 
@@ -156,15 +167,17 @@ impl Eal {
     ///
     /// # Errors
     /// Something is still held, or a pool has buffers missing; the message says what. DPDK then runs on until the process ends.
-    pub fn stop(self) -> Result<(), PmdError> {
+    pub fn stop(mut self) -> Result<(), PmdError> {
         const STOP: &str = "stop the EAL";
         self.check_pools()?;
-        let ports = self.runtime.ports.lock().unwrap_or_else(PoisonError::into_inner).len();
-        let held = Arc::strong_count(&self.runtime) - 1;
-        if held > 0 {
+        if Arc::get_mut(&mut self.runtime).is_none() {
+            let held = Arc::strong_count(&self.runtime) - 1;
+            let ports = self.runtime.lock_ports().len();
             let reason = format!("{held} handles to pools, ports or workers are still held, with {ports} ports open");
             return Err(PmdError::new(STOP, "", reason));
         }
+        // Again, now that nobody is left who could take a buffer.
+        self.check_pools()?;
         // SAFETY: nothing points into DPDK's memory any more: no handle is left, and every buffer is in its pool.
         let result = unsafe { sys::rte_eal_cleanup() };
         if result < 0 { Err(PmdError::from_errno(STOP, "", result)) } else { Ok(()) }

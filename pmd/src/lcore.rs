@@ -54,8 +54,10 @@ impl Lcore {
         let runtime = Arc::clone(eal.runtime());
         let launch = Box::new(Launch { work: Box::new(work), outcome: Arc::clone(&outcome), runtime });
         let argument = Box::into_raw(launch);
+        let one_at_a_time = eal.runtime().lock_launch();
         // SAFETY: `run` takes the box back, exactly once, on the lcore.
         let result = unsafe { sys::rte_eal_remote_launch(Some(run), argument.cast(), lcore) };
+        drop(one_at_a_time);
         if result < 0 {
             // SAFETY: the lcore refused, so nobody else has the box.
             drop(unsafe { Box::from_raw(argument) });

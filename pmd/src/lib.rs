@@ -9,6 +9,37 @@
 //!
 //! Lifetimes are counted, not borrowed: a port is stopped and closed when its last queue and its control handle are
 //! gone, and DPDK's memory is given back only when nothing points into it any more.
+//!
+//! ```no_run
+//! use weir_pmd::{Eal, EalConfig, Lcore, Mbuf, Mempool, Port, PortConfig, StartedPort};
+//!
+//! let devices = vec!["net_pcap0,rx_pcap=in.pcap,tx_pcap=out.pcap".to_owned()];
+//! let eal = Eal::start(&EalConfig { worker_cores: vec![1], hugepages: false, devices, ..EalConfig::default() })?;
+//! let pool = Mempool::new(&eal, "frames", 8191, 2048)?;
+//! let StartedPort { control, mut rx, mut tx, notes } = Port::open(&eal, "net_pcap0")?.start(&PortConfig {
+//!     rx_queues: 1,
+//!     tx_queues: 1,
+//!     rx_descriptors: 1024,
+//!     tx_descriptors: 1024,
+//!     mtu: 1500,
+//!     promiscuous: true,
+//!     rx_pools: vec![pool.clone()],
+//! })?;
+//! notes.iter().for_each(|note| println!("{note}"));
+//! let (mut rx, mut tx) = (rx.remove(0), tx.remove(0));
+//! let worker = Lcore::launch(&eal, 1, move || {
+//!     let mut burst = heapless::Vec::<Mbuf, 32>::new();
+//!     while rx.receive(&mut burst) > 0 {
+//!         tx.send(&mut burst);
+//!         Mbuf::free_all(&mut burst);
+//!     }
+//! })?;
+//! worker.join()?;
+//! println!("{:?}", control.stats()?);
+//! drop((control, pool));
+//! eal.stop()?;
+//! # Ok::<(), weir_pmd::PmdError>(())
+//! ```
 
 mod cycles;
 mod eal;

@@ -5,8 +5,8 @@
 //! tags. What a driver cannot do but works without is said in [`StartedPort::notes`].
 
 use std::ffi::CString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use weir_dpdk_sys as sys;
 
@@ -34,6 +34,8 @@ pub(crate) struct Device {
     id: u16,
     name: String,
     started: AtomicBool,
+    /// Held while the driver is asked or told something: its control functions are for one thread at a time.
+    control: Mutex<()>,
     runtime: Arc<Runtime>,
 }
 
@@ -47,6 +49,10 @@ impl Device {
         &self.name
     }
 
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// DPDK's answer as a result.
     fn check(&self, operation: &'static str, result: i32) -> Result<(), PmdError> {
         if result < 0 { Err(PmdError::from_errno(operation, self.name.as_str(), result)) } else { Ok(()) }
@@ -54,6 +60,7 @@ impl Device {
 
     fn info(&self) -> Result<sys::rte_eth_dev_info, PmdError> {
         let mut info = sys::rte_eth_dev_info::default();
+        let _one = self.lock();
         // SAFETY: the port is open; `info` is DPDK's to fill.
         self.check("describe port", unsafe { sys::rte_eth_dev_info_get(self.id, &mut info) })?;
         Ok(info)
@@ -61,12 +68,14 @@ impl Device {
 
     fn mac(&self) -> Result<[u8; 6], PmdError> {
         let mut mac = sys::rte_ether_addr::default();
+        let _one = self.lock();
         // SAFETY: the port is open; `mac` is DPDK's to fill.
         self.check("read the MAC address of port", unsafe { sys::rte_eth_macaddr_get(self.id, &mut mac) })?;
         Ok(mac.addr_bytes)
     }
 
     fn set_promiscuous(&self, on: bool) -> Result<(), PmdError> {
+        let _one = self.lock();
         // SAFETY: the port is open.
         let result = unsafe {
             if on { sys::rte_eth_promiscuous_enable(self.id) } else { sys::rte_eth_promiscuous_disable(self.id) }
@@ -153,7 +162,9 @@ impl Port {
         if !runtime.claim_port(id) {
             return Err(refuse("it is open already"));
         }
-        Ok(Self { device: Arc::new(Device { id, name, started: AtomicBool::new(false), runtime }) })
+        Ok(Self {
+            device: Arc::new(Device { id, name, started: AtomicBool::new(false), control: Mutex::default(), runtime }),
+        })
     }
 
     /// The name DPDK knows it by.
@@ -421,6 +432,7 @@ impl PortControl {
     /// The driver does not answer.
     pub fn link(&self) -> Result<Link, PmdError> {
         let (mut mbps, mut up) = (0, 0);
+        let _one = self.device.lock();
         // SAFETY: the port is open; both are the shim's to fill.
         let result = unsafe { sys::weir_link(self.device.id, &mut mbps, &mut up) };
         self.device.check("read the link of port", result)?;
@@ -433,6 +445,7 @@ impl PortControl {
     /// The driver does not answer.
     pub fn stats(&self) -> Result<PortStats, PmdError> {
         let mut stats = sys::rte_eth_stats::default();
+        let _one = self.device.lock();
         // SAFETY: the port is open; `stats` is DPDK's to fill.
         let result = unsafe { sys::rte_eth_stats_get(self.device.id, &mut stats) };
         self.device.check("read the counters of port", result)?;
