@@ -8,10 +8,14 @@
 use super::buckets::{self, Bucket, Secret};
 use super::{NeighbourTable, Peer, PeerIx, PortId, Snapshot};
 use crate::Time;
-use crate::wire::MacAddr;
+use crate::wire::{
+    EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, TrafficClass, UdpHeader, VXLAN_PORT, Vni,
+    VxlanHeader,
+};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::Ipv4Addr;
 
 /// Length of an outer Ethernet, IPv4, UDP and VXLAN header, bytes.
 pub const OUTER_LEN: usize = 14 + 20 + 8 + 8;
@@ -207,27 +211,37 @@ impl PeerTable {
             return;
         };
         entry.neighbour = neighbour;
-        entry.header = outer_header(port.mac, vtep.address.octets(), peer.address.octets());
+        entry.header = outer_header(port.mac, vtep.address, peer.address);
         entry.ip_sum = entry.header[14..34].as_chunks::<2>().0.iter().map(|w| u32::from(u16::from_be_bytes(*w))).sum();
         entry.resolution = Resolution::Ready;
     }
 }
 
 /// An outer header, with zeros where a frame's own values go.
-fn outer_header(source_mac: MacAddr, source: [u8; 4], destination: [u8; 4]) -> [u8; OUTER_LEN] {
+fn outer_header(source_mac: MacAddr, source: Ipv4Addr, destination: Ipv4Addr) -> [u8; OUTER_LEN] {
+    let ethernet = EthernetHeader { destination: MacAddr::ZERO, source: source_mac, ether_type: EtherType::IPV4 };
+    let ip = Ipv4Header {
+        traffic_class: TrafficClass(0),
+        total_len: 0,
+        // An atomic datagram needs none, and is never fragmented.
+        identification: 0,
+        fragment: Fragment::DONT_FRAGMENT,
+        ttl: 64,
+        protocol: IpProtocol::UDP,
+        source,
+        destination,
+    };
+    let udp = UdpHeader { source: 0, destination: VXLAN_PORT, len: 0, checksum: 0 };
     let mut header = [0; OUTER_LEN];
-    header[6..12].copy_from_slice(&source_mac.0);
-    header[12..14].copy_from_slice(&0x0800u16.to_be_bytes());
-    // Version 4, five words; don't fragment, so that the outer header never is; TTL 64; UDP.
-    header[14] = 0x45;
-    header[20] = 0x40;
-    header[22] = 64;
-    header[23] = 17;
-    header[26..30].copy_from_slice(&source);
-    header[30..34].copy_from_slice(&destination);
-    header[36..38].copy_from_slice(&4789u16.to_be_bytes());
-    // The I flag: the VNI is valid.
-    header[42] = 0x08;
+    let (ethernet_bytes, rest) = header.split_at_mut(14);
+    let (ip_bytes, rest) = rest.split_at_mut(20);
+    let (udp_bytes, vxlan_bytes) = rest.split_at_mut(8);
+    ethernet_bytes.as_mut_array().into_iter().for_each(|bytes| ethernet.write(bytes));
+    ip_bytes.as_mut_array().into_iter().for_each(|bytes| ip.write(bytes));
+    udp_bytes.as_mut_array().into_iter().for_each(|bytes| udp.write(bytes));
+    vxlan_bytes.as_mut_array().into_iter().for_each(|bytes| VxlanHeader { vni: Vni::ZERO }.write(bytes));
+    // Summed up again with each frame's own values.
+    header[24..26].fill(0);
     header
 }
 
@@ -235,7 +249,6 @@ fn outer_header(source_mac: MacAddr, source: [u8; 4], destination: [u8; 4]) -> [
 mod tests {
     use super::super::{PortInfo, Vtep, VtepIx};
     use super::*;
-    use core::net::Ipv4Addr;
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 

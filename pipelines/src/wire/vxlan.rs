@@ -29,6 +29,11 @@ impl fmt::Display for IllegalVni {
 
 impl core::error::Error for IllegalVni {}
 
+impl Vni {
+    /// Network 0.
+    pub const ZERO: Self = Self(0);
+}
+
 impl TryFrom<u32> for Vni {
     type Error = IllegalVni;
     fn try_from(vni: u32) -> Result<Self, IllegalVni> {
