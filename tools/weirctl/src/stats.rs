@@ -42,7 +42,7 @@ fn write_ports(ports: &[PortStats], out: &mut dyn Write) -> io::Result<()> {
         number("RX", "bytes"),
         number("TX", "packets"),
         number("TX", "bytes"),
-        number("MISSED", "packets"),
+        number("RX-MISSED", "packets"),
         number("DROPPED", "packets"),
     ]);
     for port in ports {

@@ -74,9 +74,9 @@ fn ports() {
     prints(
         "show port",
         "\
-PORT  DEVICE        DRIVER   MAC                MTU(bytes)  LINK  SPEED(Mbit/s)  RX(queues)  TX(queues)  RX(packets)   RX(bytes)  TX(packets)  TX(bytes)  MISSED(packets)  DROPPED(packets)
-lan0  net_tap_lan0  net_tap  02:00:00:00:00:0a        1500  up            10000           1           2     12345678  1234567800            9        900                3                12
-wan0  net_tap_wan0  net_tap  02:00:00:00:00:0a        1500  down              -           1           2     12345678  1234567800            9        900                3                 0
+PORT  DEVICE        DRIVER   MAC                MTU(bytes)  LINK  SPEED(Mbit/s)  RX(queues)  TX(queues)  RX(packets)   RX(bytes)  TX(packets)  TX(bytes)  RX-MISSED(packets)  DROPPED(packets)
+lan0  net_tap_lan0  net_tap  02:00:00:00:00:0a        1500  up            10000           1           2     12345678  1234567800            9        900                   3                12
+wan0  net_tap_wan0  net_tap  02:00:00:00:00:0a        1500  down              -           1           2     12345678  1234567800            9        900                   3                 0
 ",
     );
     assert_eq!(running().run("show port wan0").done().lines().count(), 2);
