@@ -18,7 +18,7 @@ from lab.weir import BINARIES  # noqa: E402
 
 def pytest_sessionstart(session):
     missing = missing_tools()
-    missing += [str(BINARIES / name) for name in ("weir", "weirctl") if not (BINARIES / name).exists()]
+    missing += [str(BINARIES / name) for name in ("weir", "weirctl", "weir-bench") if not (BINARIES / name).exists()]
     if missing:
         pytest.exit(f"the end-to-end tests miss: {', '.join(missing)} (sudo make deps build)", returncode=3)
 
