@@ -116,21 +116,25 @@ impl From<io::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Refused(e) => {
-                write!(f, "{}", e.message)?;
-                match &e.data {
-                    // The only change of a batch needs no number.
-                    Some(fault) if !fault.path.is_empty() => {
-                        let path = fault.path.strip_prefix("ops[0].put.").unwrap_or(&fault.path);
-                        write!(f, " (at {path}: {})", fault.value)
-                    }
-                    Some(fault) => write!(f, " ({})", fault.value),
-                    None => Ok(()),
+            Failure::Refused(error) => {
+                f.write_str(&error.message)?;
+                let Some(fault) = &error.data else { return Ok(()) };
+                // The only change of a batch needs no number.
+                let path = fault.path.strip_prefix("ops[0].put.").unwrap_or(&fault.path);
+                match (names(&error.message, &fault.value), path) {
+                    (true, "" | "id") => Ok(()),
+                    (true, path) if path.ends_with(".delete.id") => Ok(()),
+                    (true, path) => write!(f, " (at {path})"),
+                    (false, "") => write!(f, " (found {})", fault.value),
+                    (false, path) => write!(f, " (at {path}: {})", fault.value),
                 }
             }
             Failure::RefusedFile { place, error } => {
                 write!(f, "{place}: {}", error.message)?;
-                error.data.as_ref().map_or(Ok(()), |fault| write!(f, " (found {})", fault.value))
+                match &error.data {
+                    Some(fault) if !names(&error.message, &fault.value) => write!(f, " (found {})", fault.value),
+                    _ => Ok(()),
+                }
             }
             Failure::Exists(what) => write!(f, "{what} exists; `weirctl set` changes it, `weirctl del` deletes it"),
             Failure::NotFound(what) => write!(f, "there is no {what}"),
@@ -144,3 +148,34 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Whether the message has the value as a word, so that it need not be said again.
+fn names(message: &str, value: &str) -> bool {
+    let between = |c: char| !(c.is_alphanumeric() || "._-:/".contains(c));
+    message.split(between).any(|word| word.trim_end_matches(['.', ':']) == value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_and_value_are_said_once() {
+        let said = |message: &str, path: &str, value: &str| {
+            let data = Some(message::Fault { path: path.to_owned(), value: value.to_owned() });
+            Failure::Refused(message::Error { code: 1, message: message.to_owned(), data }).to_string()
+        };
+        assert_eq!(said("there is no bridge red", "id", "red"), "there is no bridge red");
+        assert_eq!(said("there is no bridge red", "ops[3].delete.id", "red"), "there is no bridge red");
+        assert_eq!(
+            said("segment vxlan/7: there is no vtep t.", "ops[0].put.segment.vtep", "t"),
+            "segment vxlan/7: there is no vtep t. (at segment.vtep)"
+        );
+        // The 1 of 10 is not the value.
+        assert_eq!(
+            said("must be from 10 to 36000 seconds", "ops[2].put.bridge.mac_ageing", "1"),
+            "must be from 10 to 36000 seconds (at ops[2].put.bridge.mac_ageing: 1)"
+        );
+        assert_eq!(said("too long", "", "x"), "too long (found x)");
+    }
+}

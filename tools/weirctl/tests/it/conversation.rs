@@ -108,7 +108,7 @@ fn del_is_all_or_nothing() {
     let mut firmware = configured();
     let run = firmware.run("del segment vlan/lan0/100 vlan/lan0/101");
     assert_eq!(run.code(), 4);
-    assert_eq!(run.error(), "there is no segment vlan/lan0/101 (at ops[1].delete.id: vlan/lan0/101)");
+    assert_eq!(run.error(), "there is no segment vlan/lan0/101");
     let text = firmware.run("del segment vlan/lan0/100 vxlan/10000").done();
     assert_eq!(text, "deleted segment vlan/lan0/100\ndeleted segment vxlan/10000\ngeneration 7\n");
     let run = firmware.run("add segment vlan/lan0/7 --bridge blue");
