@@ -46,7 +46,9 @@ impl Process {
     /// Starts the program for a dialogue over its standard input and output; its errors go to the file `log`.
     pub fn converse(program: &Path, arguments: &[String], log: &Path) -> Result<(Self, Dialogue)> {
         let errors = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
-        let mut command = tethered(program, arguments);
+        // Into a pipe, the C library would write by the block, and an answer would not come.
+        let by_line = [&["-oL".to_owned(), program.to_string_lossy().into_owned()], arguments].concat();
+        let mut command = tethered(Path::new("stdbuf"), &by_line);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut process = Self::launch(command, program, log)?;
         let input = process.child.stdin.take().context("the child has no standard input")?;
