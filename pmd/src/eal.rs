@@ -137,8 +137,7 @@ impl Eal {
         let result = initialise(&arguments);
         let errors = logging::end();
         if let Err(errno) = result {
-            let error = PmdError::from_errno(START, "", errno);
-            return Err(if errors.is_empty() { error } else { error.because(errors.join("; ")) });
+            return Err(explain(config, errno, &errors));
         }
         let worker_cores = config.worker_cores.clone();
         let runtime =
@@ -192,6 +191,23 @@ impl Eal {
 pub fn version() -> String {
     // SAFETY: returns a string that lives as long as the program.
     unsafe { CStr::from_ptr(sys::rte_version()) }.to_string_lossy().into_owned()
+}
+
+/// What kept the EAL from starting: its errno, its own words, and the mend where it is known.
+fn explain(config: &EalConfig, errno: i32, errors: &[String]) -> PmdError {
+    const PAGE_MIB: u32 = 2;
+    let mut error = PmdError::from_errno(START, "", errno);
+    if !errors.is_empty() {
+        error = error.because(errors.join("; "));
+    }
+    if config.hugepages && errors.iter().any(|message| message.contains("hugepage")) {
+        let pages = config.memory_mib.div_ceil(PAGE_MIB);
+        error = error.because(format!(
+            "`sysctl -w vm.nr_hugepages={pages}` reserves what memory_mib = {} takes",
+            config.memory_mib
+        ));
+    }
+    error
 }
 
 /// Calls `rte_eal_init`; the errno if it fails.
@@ -350,6 +366,19 @@ mod tests {
         assert_eq!(refused(&config(&[1, 1], &[])), "cannot start the EAL: worker core 1 is named twice");
         let twice = refused(&config(&[], &["03:00.0", "0000:03:00.0,a=1"]));
         assert_eq!(twice, "cannot start the EAL: device 0000:03:00.0 is named twice");
+    }
+
+    #[test]
+    fn missing_hugepages_come_with_the_mend() {
+        let config = EalConfig { memory_mib: 511, ..config(&[], &[]) };
+        let said = ["EAL: Cannot get hugepage information.".to_owned()];
+        assert_eq!(
+            explain(&config, 13, &said).to_string(),
+            "cannot start the EAL: Permission denied (os error 13); EAL: Cannot get hugepage information.; \
+             `sysctl -w vm.nr_hugepages=256` reserves what memory_mib = 511 takes"
+        );
+        let without = EalConfig { hugepages: false, ..config };
+        assert!(!explain(&without, 13, &said).to_string().contains("sysctl"));
     }
 
     #[test]

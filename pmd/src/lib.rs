@@ -51,6 +51,7 @@ mod mempool;
 mod offloads;
 mod port;
 mod queue;
+mod segment;
 
 pub use cycles::{cycles, cycles_per_second};
 pub use eal::{Eal, EalConfig, version};

@@ -23,6 +23,8 @@ use std::ptr::NonNull;
 use bitflags::bitflags;
 use weir_dpdk_sys as sys;
 
+use crate::segment::{Segment, free_chain};
+
 /// Bytes that DPDK keeps free in front of a received or newly allocated frame (`RTE_PKTMBUF_HEADROOM`).
 pub const HEADROOM: usize = sys::WEIR_HEADROOM as usize;
 
@@ -85,91 +87,6 @@ pub struct Mbuf(NonNull<sys::rte_mbuf>);
 
 // SAFETY: an Mbuf is the only owner of its buffers, and pools take buffers back from any thread.
 unsafe impl Send for Mbuf {}
-
-/// A field's place in `rte_mbuf`, and its type.
-macro_rules! field {
-    ($get:ident, $set:ident, $offset:ident, $type:ty) => {
-        #[inline(always)]
-        fn $get(&self) -> $type {
-            // SAFETY: the segment is live, and the C compiler computed the field's offset and asserted its size.
-            unsafe { self.0.as_ptr().cast::<u8>().add(sys::$offset as usize).cast::<$type>().read() }
-        }
-        #[inline(always)]
-        fn $set(&mut self, value: $type) {
-            // SAFETY: as for reading; the segment has one owner, which is borrowed mutably here.
-            unsafe { self.0.as_ptr().cast::<u8>().add(sys::$offset as usize).cast::<$type>().write(value) }
-        }
-    };
-}
-
-/// One segment of a chain that an [`Mbuf`] owns: fields and bytes, no ownership. Private: whoever holds one also
-/// borrows the `Mbuf`, mutably where it writes.
-#[derive(Clone, Copy)]
-struct Segment(NonNull<sys::rte_mbuf>);
-
-impl Segment {
-    field!(data_off, set_data_off, WEIR_MBUF_DATA_OFF, u16);
-    field!(data_len, set_data_len, WEIR_MBUF_DATA_LEN, u16);
-    field!(pkt_len, set_pkt_len, WEIR_MBUF_PKT_LEN, u32);
-    field!(nb_segs, set_nb_segs, WEIR_MBUF_NB_SEGS, u16);
-    field!(next_raw, set_next_raw, WEIR_MBUF_NEXT, *mut sys::rte_mbuf);
-
-    /// A field that is only read.
-    #[inline(always)]
-    fn read<T: Copy>(self, offset: u32) -> T {
-        // SAFETY: as in `field!`; `T` is given by the callers right below, as dpdk.h asserts it.
-        unsafe { self.0.as_ptr().cast::<u8>().add(offset as usize).cast::<T>().read() }
-    }
-
-    #[inline(always)]
-    fn buf_addr(self) -> *mut u8 {
-        self.read(sys::WEIR_MBUF_BUF_ADDR)
-    }
-
-    #[inline(always)]
-    fn buf_len(self) -> u16 {
-        self.read(sys::WEIR_MBUF_BUF_LEN)
-    }
-
-    fn refcnt(self) -> u16 {
-        self.read(sys::WEIR_MBUF_REFCNT)
-    }
-
-    #[inline(always)]
-    fn ol_flags(self) -> u64 {
-        self.read(sys::WEIR_MBUF_OL_FLAGS)
-    }
-
-    #[inline(always)]
-    fn packet_type(self) -> u32 {
-        self.read(sys::WEIR_MBUF_PACKET_TYPE)
-    }
-
-    #[inline(always)]
-    fn data(self) -> *mut u8 {
-        // SAFETY: invariant 1: data_off is within the buffer.
-        unsafe { self.buf_addr().add(usize::from(self.data_off())) }
-    }
-
-    fn next(self) -> Option<Segment> {
-        NonNull::new(self.next_raw()).map(Segment)
-    }
-
-    /// Free bytes behind the data.
-    #[inline(always)]
-    fn tailroom(self) -> usize {
-        usize::from(self.buf_len()) - usize::from(self.data_off()) - usize::from(self.data_len())
-    }
-
-    /// Gives one segment back that no chain points to any more.
-    ///
-    /// # Safety
-    /// The caller owns the segment and does not use it again.
-    unsafe fn free(self) {
-        // SAFETY: by this function's own contract.
-        unsafe { sys::weir_mbuf_free_segment(self.0.as_ptr()) }
-    }
-}
 
 impl Mbuf {
     /// Takes ownership of a frame.
@@ -463,16 +380,6 @@ impl Mbuf {
             segment = this.next();
         }
         count == u32::from(self.first().nb_segs()) && length == self.first().pkt_len()
-    }
-}
-
-/// Frees all segments from `segment` on; they are in no frame any more.
-fn free_chain(mut segment: Option<Segment>) {
-    while let Some(mut this) = segment {
-        segment = this.next();
-        this.set_next_raw(std::ptr::null_mut());
-        // SAFETY: the caller unlinked the chain from its frame, and each segment is visited once.
-        unsafe { this.free() };
     }
 }
 
