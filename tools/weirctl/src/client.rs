@@ -176,3 +176,24 @@ fn read_line_until(stream: &mut UnixStream, deadline: Instant, max: usize) -> io
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn an_answer_without_end_is_given_up() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let socket = directory.path().join("weir.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(&[b' '; 1000]).is_ok() {}
+        });
+        let mut client = Client { max_answer: 100_000, ..Client::new(&socket, Duration::from_secs(60)) };
+        let failure = client.ask(Call::Stats {}).unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+        assert!(failure.to_string().contains("more than 100000 bytes"), "{failure}");
+    }
+}

@@ -257,4 +257,33 @@ mod tests {
         let error = StateFile::read(Path::new("-"), &mut &b"# a\n# \xff\n"[..]).unwrap_err().to_string();
         assert_eq!(error, "standard input:2: not UTF-8");
     }
+
+    const WHOLE: &str = "[[bridge]]\nname = 'red'\n[[vtep]]\nname = 't'\nport = 'p'\naddress = '192.0.2.1/24'\n\
+        [vtep.neighbours]\n'192.0.2.2' = '02:00:00:00:00:02'\n[[segment]]\nid = 'vxlan/7'\nbridge = 'red'\n";
+
+    proptest::proptest! {
+        // The same cases each time: a test that fails fails again.
+        #![proptest_config(proptest::test_runner::Config {
+            cases: 2000,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(7),
+            failure_persistence: None,
+            ..Default::default()
+        })]
+
+        #[test]
+        fn no_text_and_no_path_make_it_panic(name in "s(|\\.toml|\\.json)", text in "\\PC*", path in "\\PC*") {
+            if let Ok(file) = parse(&name, &text) {
+                file.place(&path);
+            }
+        }
+
+        #[test]
+        fn a_damaged_file_is_read_or_named(at in 0..WHOLE.len(), to in "[\\x00-\\x7fä\\[\\]'=\\n]{0,3}", i in 0usize..5) {
+            let text = format!("{}{to}{}", &WHOLE[..at], &WHOLE[at + 1..]);
+            match parse("s.toml", &text) {
+                Ok(file) => drop(file.place(&format!("ops[{i}].put.bridge.name"))),
+                Err(error) => assert!(error.starts_with("s.toml:"), "{error}"),
+            }
+        }
+    }
 }
