@@ -141,7 +141,7 @@ impl PeerTable {
     }
 
     /// Whom a number stands for.
-    pub(crate) fn peer(&self, snapshot: &Snapshot, ix: PeerIx) -> Option<Peer> {
+    pub fn peer(&self, snapshot: &Snapshot, ix: PeerIx) -> Option<Peer> {
         if ix.index() < self.configured { snapshot.peer(ix) } else { self.entries.get(ix.index())?.peer }
     }
 
