@@ -20,7 +20,7 @@ fn main() -> Result<(), PmdError> {
             tx_queues: 1,
             rx_descriptors: 1024,
             tx_descriptors: 1024,
-            mtu: 1600,
+            mtu: 1500,
             promiscuous: true,
             rx_pools: vec![pool.clone()],
         });

@@ -134,8 +134,7 @@ impl Eal {
         }
         log::debug!("EAL arguments: {}", arguments.join(" "));
         logging::begin()?;
-        let result = initialise(&arguments);
-        let errors = logging::end();
+        let (result, errors) = logging::keeping_errors(|| initialise(&arguments));
         if let Err(errno) = result {
             return Err(explain(config, errno, &errors));
         }

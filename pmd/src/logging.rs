@@ -1,18 +1,20 @@
 //! DPDK's log, into the `log` crate under the target `dpdk`.
 //!
-//! DPDK's own levels are one finer: NOTICE becomes `info`, INFO becomes `debug`, DEBUG becomes `trace`. While the EAL
-//! starts, its errors are also kept: they say what the errno does not.
+//! DPDK's own levels are one finer: NOTICE becomes `info`, INFO becomes `debug`, DEBUG becomes `trace`. While the EAL or a
+//! port starts, the errors it logs are also kept: they say what the errno does not.
 
+use std::cell::RefCell;
 use std::ffi::{c_char, c_int};
-use std::sync::Mutex;
 
 use log::{Level, LevelFilter};
 use weir_dpdk_sys as sys;
 
 use crate::error::PmdError;
 
-/// Errors said while the EAL starts; `None` at all other times.
-static STARTUP_ERRORS: Mutex<Option<Vec<String>>> = Mutex::new(None);
+thread_local! {
+    /// Errors logged by this thread while it is in [`keeping_errors`]; `None` at all other times.
+    static KEPT_ERRORS: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
 
 /// How many of them are worth keeping.
 const KEPT: usize = 4;
@@ -30,21 +32,18 @@ pub(crate) fn argument(filter: LevelFilter) -> String {
     format!("*:{level}")
 }
 
-/// Sends DPDK's log to `log`, and starts keeping errors.
+/// Sends DPDK's log to `log` from now on.
 pub(crate) fn begin() -> Result<(), PmdError> {
-    *startup_errors() = Some(Vec::new());
     // SAFETY: `sink` lives as long as the program, and may be called on any thread.
     let result = unsafe { sys::weir_log_to(Some(sink)) };
     if result < 0 { Err(PmdError::from_errno("take over DPDK's log", "", result)) } else { Ok(()) }
 }
 
-/// Stops keeping errors, and returns those that were said.
-pub(crate) fn end() -> Vec<String> {
-    startup_errors().take().unwrap_or_default()
-}
-
-fn startup_errors() -> std::sync::MutexGuard<'static, Option<Vec<String>>> {
-    STARTUP_ERRORS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// Does `work`, and returns with its result the errors that DPDK logged on this thread meanwhile.
+pub(crate) fn keeping_errors<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    KEPT_ERRORS.set(Some(Vec::new()));
+    let result = work();
+    (result, KEPT_ERRORS.take().unwrap_or_default())
 }
 
 /// Called by DPDK with one message.
@@ -60,12 +59,17 @@ extern "C" fn sink(level: c_int, text: *const c_char, length: usize) {
         return;
     }
     let level = severity(level);
-    if level == Level::Error
-        && let Some(kept) = startup_errors().as_mut().filter(|kept| kept.len() < KEPT)
-    {
-        kept.push(message.to_owned());
+    if level == Level::Error {
+        // A thread that is ending has no such variable any more, and keeps nothing.
+        let _ = KEPT_ERRORS.try_with(|kept| keep(&mut kept.borrow_mut(), message));
     }
     log::log!(target: "dpdk", level, "{message}");
+}
+
+fn keep(kept: &mut Option<Vec<String>>, message: &str) {
+    if let Some(kept) = kept.as_mut().filter(|kept| kept.len() < KEPT) {
+        kept.push(message.to_owned());
+    }
 }
 
 /// RTE_LOG_EMERG is 1, RTE_LOG_DEBUG is 8.

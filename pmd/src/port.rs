@@ -12,6 +12,7 @@ use weir_dpdk_sys as sys;
 
 use crate::eal::{Eal, Runtime, device_name};
 use crate::error::PmdError;
+use crate::logging;
 use crate::mempool::Mempool;
 use crate::offloads::{Capabilities, RxOffloads, TxOffloads, rss_hash};
 use crate::queue::{RxQueue, TxQueue};
@@ -189,11 +190,9 @@ impl Port {
         let capabilities = capabilities(&self.device)?;
         let setup = Setup { device: &self.device, config, info, capabilities };
         setup.check()?;
-        let mut notes = Vec::new();
-        setup.configure(&mut notes)?;
-        setup.set_mtu(&mut notes)?;
-        setup.set_up_queues(&mut notes)?;
-        setup.run(&mut notes)?;
+        let (started, errors) = logging::keeping_errors(|| setup.start());
+        let notes =
+            started.map_err(|error| if errors.is_empty() { error } else { error.because(errors.join("; ")) })?;
         let segments = setup.capabilities.tx.contains(TxOffloads::SEGMENTS);
         let rx = (0..config.rx_queues).map(|queue| RxQueue::new(Arc::clone(&self.device), queue)).collect();
         let tx = (0..config.tx_queues).map(|queue| TxQueue::new(Arc::clone(&self.device), queue, segments)).collect();
@@ -219,6 +218,16 @@ struct Setup<'a> {
 impl Setup<'_> {
     fn refuse(&self, reason: String) -> PmdError {
         PmdError::new("start port", self.device.name.as_str(), reason)
+    }
+
+    /// All steps; the notes they made.
+    fn start(&self) -> Result<Vec<String>, PmdError> {
+        let mut notes = Vec::new();
+        self.configure(&mut notes)?;
+        self.set_mtu(&mut notes)?;
+        self.set_up_queues(&mut notes)?;
+        self.run(&mut notes)?;
+        Ok(notes)
     }
 
     fn check(&self) -> Result<(), PmdError> {
@@ -266,7 +275,7 @@ impl Setup<'_> {
         }
         conf.rxmode.offloads = rx.bits();
         conf.txmode.offloads = (capabilities.tx & TxOffloads::SEGMENTS).bits();
-        conf.rxmode.mtu = u32::from(config.mtu.clamp(capabilities.min_mtu, capabilities.max_mtu));
+        conf.rxmode.mtu = u32::from(config.mtu.max(capabilities.min_mtu).min(capabilities.max_mtu));
         conf.rxmode.mq_mode = sys::WEIR_MQ_RX_NONE;
         if config.rx_queues > 1 {
             let hash = rss_hash(info);

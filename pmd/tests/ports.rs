@@ -35,6 +35,7 @@ fn eal() -> &'static Eal {
         let mut devices: Vec<String> = (0..6).map(|number| format!("net_ring{number}")).collect();
         devices.push("net_null0,no-rx=1".to_owned());
         devices.push("net_null1,size=64".to_owned());
+        devices.push("net_null2".to_owned());
         devices.push(format!("net_pcap0,rx_pcap={},tx_pcap={}", input.display(), output.display()));
         devices.push(format!("net_pcap1,rx_pcap={},tx_pcap={}", input.display(), file("closed.pcap").display()));
         Eal::start(&EalConfig {
@@ -318,4 +319,17 @@ fn a_wrong_number_of_queues_or_pools_is_named() {
     let pools = PortConfig { rx_queues: 3, rx_pools: vec![pool.clone(), pool.clone()], ..config(&pool) };
     let refused = Port::open(eal(), "net_ring5").unwrap().start(&pools).unwrap_err().to_string();
     assert_eq!(refused, "cannot start port net_ring5: 2 rx pools for 3 rx queues: give one, or one each");
+}
+
+#[test]
+fn a_refused_mtu_is_named_with_its_limits_and_the_drivers_words() {
+    let pool = pool("mtu", 256);
+    let small = PortConfig { mtu: 10, ..config(&pool) };
+    let refused = Port::open(eal(), "net_null2").unwrap().start(&small).unwrap_err();
+    let text = refused.to_string();
+    assert!(text.starts_with("cannot set the MTU of port net_null2: Invalid argument (os error 22)"), "{text}");
+    assert!(text.contains("mtu = 10; its driver net_null says 46 to 65535"), "{text}");
+    assert!(text.contains("MTU (10) < device min MTU (46)"), "{text}");
+    assert_eq!((refused.operation(), refused.subject()), ("set the MTU of port", "net_null2"));
+    assert_eq!(pool.available(), pool.total());
 }
