@@ -153,8 +153,12 @@ pub struct Tables {
     pub segments: u32,
     /// Vteps.
     pub vteps: u32,
-    /// Remote tunnel endpoints: pairs of vtep and address.
+    /// Configured remote tunnel endpoints: pairs of vtep and address that peers or endpoints name.
     pub peers: u32,
+    /// Remote tunnel endpoints that are not configured and have learned MACs behind them, for each worker.
+    pub learned_peers: u32,
+    /// Frames that wait for next hops to resolve, for each worker.
+    pub held: u32,
     /// Endpoints: configured MACs.
     pub endpoints: u32,
 }
@@ -164,10 +168,12 @@ impl Default for Tables {
         Self {
             macs: 1_048_576,
             neighbours: 4096,
-            bridges: 65_535,
+            bridges: 65_536,
             segments: 131_072,
             vteps: 256,
-            peers: 4096,
+            peers: 16_384,
+            learned_peers: 16_384,
+            held: 512,
             endpoints: 1_048_576,
         }
     }

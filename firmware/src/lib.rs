@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod doctor;
 pub mod logging;
 pub mod manager;
 pub mod rpc;
 pub mod store;
 pub mod supervisor;
+pub mod worker;

@@ -1,8 +1,226 @@
-//! The manager: the desired state, what it means, and who asks.
+//! The manager: the desired state, what it means for the packet path, and who asks.
+//!
+//! Owns: one thread that takes calls one by one; the order validate → translate → persist → publish → answer; passing
+//! on what workers learn; watching that they live. Read in this order: [`configuration`], [`batch`], [`rules`],
+//! [`translate`], [`crew`].
+
 pub mod batch;
 pub mod configuration;
+pub mod crew;
 pub mod desired;
 pub mod key;
 pub mod numbers;
+pub mod pages;
 pub mod rules;
+#[cfg(test)]
+mod tests;
 pub mod translate;
+pub mod views;
+
+use crate::config::Tables;
+use crate::rpc::{Answer, Job};
+use crate::store::Store;
+use batch::fault;
+use configuration::Configuration;
+use crew::Crew;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+use views::PortFacts;
+use weir_api::id::Name;
+use weir_api::message::{Applied, Apply, Call, Error, List, Noun, Page, code};
+use weir_api::view::{MacRow, MbufStats, Stats};
+
+/// How long a list of MACs is kept for the pages behind the first.
+const KEPT: Duration = Duration::from_secs(30);
+/// Between two looks at links.
+const LINKS: Duration = Duration::from_millis(500);
+
+/// The manager's state. It has no thread of its own: [`Manager::take`] is called in a loop.
+pub struct Manager {
+    configuration: Configuration,
+    limits: Tables,
+    store: Option<Store>,
+    crew: Crew,
+    ports: Vec<PortFacts>,
+    pool: Option<weir_pmd::Mempool>,
+    started: Instant,
+    macs: Option<MacList>,
+    links_seen: Option<Instant>,
+    links_down: u64,
+}
+
+/// A list of MACs that is handed out page by page.
+struct MacList {
+    bridge: Option<Name>,
+    made: Instant,
+    rows: Vec<MacRow>,
+}
+
+impl Manager {
+    /// A manager of a configuration that is in force. Without a store, what it applies is not kept.
+    pub fn new(
+        configuration: Configuration,
+        limits: Tables,
+        store: Option<Store>,
+        crew: Crew,
+        ports: Vec<PortFacts>,
+        pool: Option<weir_pmd::Mempool>,
+    ) -> Self {
+        let (started, macs, links_seen, links_down) = (Instant::now(), None, None, 0);
+        Self { configuration, limits, store, crew, ports, pool, started, macs, links_seen, links_down }
+    }
+
+    /// The workers.
+    pub fn crew(&mut self) -> &mut Crew {
+        &mut self.crew
+    }
+
+    /// Waits for a call, no longer than `pause`, and answers it; then does what is due. False if no call can come any
+    /// more.
+    pub fn take(&mut self, jobs: &Receiver<Job>, pause: Duration) -> bool {
+        match jobs.recv_timeout(pause) {
+            Ok(Job { call, reply }) => {
+                let answer = self.answer(call);
+                // A client that left does not hear its answer.
+                let _ = reply.send(answer);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        self.due();
+        true
+    }
+
+    fn due(&mut self) {
+        self.crew.turn();
+        if self.macs.as_ref().is_some_and(|list| list.made.elapsed() > KEPT) {
+            self.macs = None;
+        }
+        if self.links_seen.is_none_or(|seen| seen.elapsed() > LINKS) {
+            self.links_seen = Some(Instant::now());
+            self.watch_links();
+        }
+    }
+
+    /// Logs and counts links that went down or came back.
+    fn watch_links(&mut self) {
+        for PortFacts { row, control } in &mut self.ports {
+            let Some(Ok(link)) = control.as_ref().map(weir_pmd::PortControl::link) else { continue };
+            if row.link_up && !link.up {
+                log::warn!("port {}: link down", row.name);
+                self.links_down += 1;
+            } else if !row.link_up && link.up {
+                log::info!("port {}: link up", row.name);
+            }
+            row.link_up = link.up;
+        }
+    }
+
+    /// Answers a call.
+    ///
+    /// # Errors
+    /// As the RPC reference says for each method.
+    pub fn answer(&mut self, call: Call) -> Result<Answer, Error> {
+        match call {
+            Call::Apply(apply) => self.apply(apply).map(Answer::Applied),
+            Call::Get(key) => self.configuration.get(key.kind, &key.id).map(Answer::Object),
+            Call::List(list) => self.list(&list).map(Answer::Page),
+            Call::Stats {} => self.stats().map(|stats| Answer::Stats(Box::new(stats))),
+        }
+    }
+
+    fn apply(&mut self, apply: Apply) -> Result<Applied, Error> {
+        let before = self.configuration.generation();
+        let store = &mut self.store;
+        let mut applied = self.configuration.apply(apply, |changes, state, generation| match store {
+            Some(store) => store.commit(changes, state, generation).map_err(|e| {
+                log::error!("{e}");
+                Error { code: code::INTERNAL, message: format!("nothing changed: {e}"), data: None }
+            }),
+            None => Ok(()),
+        })?;
+        if self.configuration.generation() == before {
+            return Ok(applied);
+        }
+        self.macs = None;
+        for core in self.crew.publish(self.configuration.snapshot()) {
+            let late = format!("the worker on core {core} does not forward by generation {} yet", applied.generation);
+            log::error!("{late}");
+            applied.warnings.push(late);
+        }
+        let (added, changed, deleted) = (applied.added.len(), applied.changed.len(), applied.deleted.len());
+        log::info!("generation {}: {added} added, {changed} changed, {deleted} deleted", applied.generation);
+        Ok(applied)
+    }
+
+    fn list(&mut self, list: &List) -> Result<Page, Error> {
+        match (pages::kind(list.of), list.of) {
+            (Some(kind), _) => pages::objects(&self.configuration, kind, list),
+            (None, Noun::Mac) => self.list_macs(list),
+            (None, _) => self.list_neighbours(list),
+        }
+    }
+
+    fn list_macs(&mut self, list: &List) -> Result<Page, Error> {
+        let limit = pages::limit(list)?;
+        let bridge = pages::bridge(self.configuration.desired(), list)?;
+        let kept = self.macs.take().filter(|kept| list.after.is_some() && kept.bridge == bridge);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => {
+                let learned = self.crew.macs(self.ports.len())?;
+                let rows = views::macs(&self.configuration, bridge.as_ref(), &learned);
+                MacList { bridge, made: Instant::now(), rows }
+            }
+        };
+        let id = |row: &MacRow| format!("{}/{}", row.bridge, row.mac);
+        let first = match &list.after {
+            None => 0,
+            Some(after) => {
+                let (bridge, mac) = after.rsplit_once('/').unwrap_or_default();
+                let mac = mac.parse::<weir_api::id::Mac>();
+                let mac = mac.map_err(|why| fault(code::INVALID_PARAMS, why.to_string(), "after", after))?;
+                kept.rows.partition_point(|row| (row.bridge.as_str(), row.mac) <= (bridge, mac))
+            }
+        };
+        let rows = kept.rows[first..].iter().map(|row| (id(row), serde_json::json!(row)));
+        let page = pages::page(self.configuration.generation(), limit, rows);
+        self.macs = page.next.is_some().then_some(kept);
+        Ok(page)
+    }
+
+    /// Few enough for a page: a cursor is the number of the row.
+    fn list_neighbours(&mut self, list: &List) -> Result<Page, Error> {
+        let limit = pages::limit(list)?;
+        if let Some(bridge) = &list.bridge {
+            return Err(fault(code::INVALID_PARAMS, "a next hop belongs to no bridge", "bridge", bridge));
+        }
+        let after = list.after.as_deref().map(str::parse::<usize>).transpose();
+        let after = after.map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;
+        let entries = self.crew.neighbours(self.limits.neighbours as usize)?;
+        let by_worker = self.crew.links().iter().zip(&entries);
+        let rows = by_worker.flat_map(|(link, entries)| views::neighbours(&self.ports, link.core, entries));
+        let rows = rows.enumerate().skip(after.map_or(0, |n| n.saturating_add(1)));
+        Ok(pages::page(self.configuration.generation(), limit, rows.map(|(n, row)| (n.to_string(), serde_json::json!(row)))))
+    }
+
+    fn stats(&mut self) -> Result<Stats, Error> {
+        let reports = self.crew.reports(self.ports.len())?;
+        let cores: Vec<u32> = self.crew.links().iter().map(|l| l.core).collect();
+        let mut stats = Stats {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            api_version: weir_api::VERSION,
+            generation: self.configuration.generation(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            tables: views::tables(&self.configuration, &self.limits, &reports),
+            ..Stats::default()
+        };
+        views::add_reports(&mut stats, &self.ports, &cores, &reports);
+        stats.events.insert("news_full".to_owned(), self.crew.news_full);
+        stats.events.insert("link_down".to_owned(), self.links_down);
+        if let Some(pool) = &self.pool {
+            stats.mbufs = MbufStats { free: u64::from(pool.available()), total: u64::from(pool.total()) };
+        }
+        Ok(stats)
+    }
+}

@@ -84,8 +84,8 @@ impl Translator {
         Self {
             ports,
             current: empty,
-            bridges: Numbers::new(limits.bridges.min(u32::from(u16::MAX) + 1)),
-            vteps: Numbers::new(limits.vteps.min(u32::from(u16::MAX) + 1)),
+            bridges: Numbers::new(limits.bridges.min(1 << 16)),
+            vteps: Numbers::new(limits.vteps.min(1 << 16)),
             segments: Numbers::new(limits.segments.min(SegmentIx::LIMIT)),
             peers: Numbers::new(limits.peers.min(PeerIx::LIMIT)),
             listed: Numbers::new(u32::MAX),

@@ -1,0 +1,187 @@
+//! The workers, as the manager sees them: publishing to them, asking them, passing on what they learn.
+//!
+//! Owns: bounded waiting. A worker that does not answer in time is named in the error; nothing else waits for it.
+
+use super::batch::fault;
+use crate::worker::link::{Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report, Request};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use weir_api::message::{Error, code};
+use weir_pipelines::Time;
+use weir_pipelines::tables::Snapshot;
+
+/// For how long a worker is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two looks for its answer.
+const LOOK: Duration = Duration::from_micros(100);
+/// After how long without a tick a worker counts as stuck, milliseconds.
+const STUCK: u64 = 2000;
+
+/// All workers.
+#[derive(Default)]
+pub struct Crew {
+    links: Vec<Link>,
+    stuck: Vec<bool>,
+    number: u64,
+    /// Facts that did not fit in a worker's queue.
+    pub news_full: u64,
+}
+
+impl Crew {
+    /// The workers behind these links.
+    pub fn new(links: Vec<Link>) -> Self {
+        let stuck = vec![false; links.len()];
+        Self { links, stuck, ..Self::default() }
+    }
+
+    /// Their links, in the order of `weir.toml`.
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// Puts a snapshot in every worker's mailbox, and waits until all forward by it. The cores of those that did not
+    /// take it in time are returned: they take it when they can.
+    pub fn publish(&self, snapshot: &Snapshot) -> Vec<u32> {
+        let generation = snapshot.generation;
+        let snapshot = Arc::new(snapshot.clone());
+        for link in &self.links {
+            // One that was never taken is freed here.
+            drop(link.mailbox.force_push(snapshot.clone()));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let late = || self.links.iter().filter(|l| l.generation.load(Ordering::Acquire) < generation);
+        while late().next().is_some() && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        self.free_retired();
+        late().map(|link| link.core).collect()
+    }
+
+    /// Frees snapshots that workers gave back.
+    fn free_retired(&self) {
+        for link in &self.links {
+            while link.retired.pop().is_some() {}
+        }
+    }
+
+    /// Passes on what workers learned, and frees what they gave back. Whether there was anything to pass on.
+    pub fn turn(&mut self) -> bool {
+        self.free_retired();
+        let mut any = false;
+        for (n, link) in self.links.iter().enumerate() {
+            // No more than the queue holds, so that one worker cannot keep the manager here.
+            for _ in 0..link.offers.capacity() {
+                let Some(fact) = link.offers.pop() else { break };
+                any = true;
+                for other in self.links.iter().enumerate().filter(|(m, _)| *m != n).map(|(_, l)| l) {
+                    self.news_full += u64::from(other.news.push(fact).is_err());
+                }
+            }
+        }
+        any
+    }
+
+    /// Looks for workers that stand still, and logs those that begin or cease to. Whether all are alive.
+    pub fn are_alive(&mut self, now: Time) -> bool {
+        for (link, was_stuck) in self.links.iter().zip(&mut self.stuck) {
+            let still = now.since(link.last_beat());
+            let stuck = still > STUCK;
+            if stuck && !*was_stuck {
+                log::error!("worker on core {} has not moved for {still} ms", link.core);
+            } else if !stuck && *was_stuck {
+                log::warn!("worker on core {} moves again", link.core);
+            }
+            *was_stuck = stuck;
+        }
+        !self.stuck.contains(&true)
+    }
+
+    /// A report of every worker, in order.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE`, naming the core of a worker that did not answer in time.
+    pub fn reports(&mut self, ports: usize) -> Result<Vec<Box<Report>>, Error> {
+        let number = self.next_number();
+        self.ask(|_| Request::Report(Box::new(Report::new(number, ports))), |request| match request {
+            Request::Report(report) if report.number == number => Some(report),
+            _ => None,
+        })
+    }
+
+    /// The next hops of every worker, in order; at most `room` of each.
+    ///
+    /// # Errors
+    /// As [`Crew::reports`].
+    pub fn neighbours(&mut self, room: usize) -> Result<Vec<Vec<NeighbourEntry>>, Error> {
+        let number = self.next_number();
+        let request = |_| Request::Neighbours(Box::new(NeighbourDump { number, entries: Vec::with_capacity(room) }));
+        self.ask(request, |request| match request {
+            Request::Neighbours(dump) if dump.number == number => Some(dump.entries),
+            _ => None,
+        })
+    }
+
+    /// The learned MACs of every worker, in order.
+    ///
+    /// # Errors
+    /// As [`Crew::reports`]; also if MACs are learned faster than they can be listed.
+    pub fn macs(&mut self, ports: usize) -> Result<Vec<Vec<MacEntry>>, Error> {
+        for _ in 0..3 {
+            let known: Vec<u64> = self.reports(ports)?.iter().map(|report| report.macs).collect();
+            let number = self.next_number();
+            let request = |n: usize| {
+                // Room for those learned meanwhile.
+                let room = known.get(n).map_or(0, |&macs| macs as usize) * 5 / 4 + 4096;
+                let entries = Vec::with_capacity(room);
+                Request::Macs(Box::new(MacDump { number, entries, cursor: 0, complete: true }))
+            };
+            let dumps = self.ask(request, |request| match request {
+                Request::Macs(dump) if dump.number == number => Some(dump),
+                _ => None,
+            })?;
+            if dumps.iter().all(|dump| dump.complete) {
+                return Ok(dumps.into_iter().map(|dump| dump.entries).collect());
+            }
+        }
+        let message = "MACs are learned faster than they can be listed; try again".to_owned();
+        Err(Error { code: code::UNAVAILABLE, message, data: None })
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    /// Asks every worker, and waits for all. Answers to what was given up on before are freed.
+    fn ask<T>(
+        &self,
+        mut request: impl FnMut(usize) -> Request,
+        mut answer: impl FnMut(Request) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        for (n, link) in self.links.iter().enumerate() {
+            if link.requests.push(request(n)).is_err() {
+                return Err(unavailable(link));
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut answers = Vec::with_capacity(self.links.len());
+        for link in &self.links {
+            let found = loop {
+                match link.answers.pop().map(&mut answer) {
+                    Some(Some(found)) => break found,
+                    Some(None) => {}
+                    None if Instant::now() >= deadline => return Err(unavailable(link)),
+                    None => std::thread::sleep(LOOK),
+                }
+            };
+            answers.push(found);
+        }
+        Ok(answers)
+    }
+}
+
+fn unavailable(link: &Link) -> Error {
+    let message = format!("the worker on core {} did not answer within {} s", link.core, PATIENCE.as_secs());
+    fault(code::UNAVAILABLE, message, "worker", link.core)
+}

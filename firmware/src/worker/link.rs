@@ -1,0 +1,197 @@
+//! Between the manager and a worker: queues, a mailbox, a heartbeat. Neither ever waits for the other.
+//!
+//! Owns: the shared ends. What the worker fills (reports, dumps) the manager allocates, and gets back to free; so does
+//! a snapshot that is out of force.
+
+use crossbeam_queue::ArrayQueue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use weir_pipelines::Time;
+use weir_pipelines::gateway::{Counters, Fact};
+use weir_pipelines::tables::{BridgeId, NeighbourState, Peer, PortId, SegmentIx, Snapshot};
+use weir_pipelines::wire::MacAddr;
+
+/// What the manager asks a worker to fill between two bursts; it comes back by [`Link::answers`].
+pub enum Request {
+    /// All counters at one moment.
+    Report(Box<Report>),
+    /// The learned MACs, over several turns.
+    Macs(Box<MacDump>),
+    /// The next hops.
+    Neighbours(Box<NeighbourDump>),
+}
+
+/// A port's share of a worker's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortCount {
+    /// Frames that this worker took from the device.
+    pub rx_packets: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames that the device took from this worker.
+    pub tx_packets: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+}
+
+/// A worker's counters at one moment: `received + originated == sent + dropped + held`.
+pub struct Report {
+    /// Which request this answers.
+    pub number: u64,
+    /// The pipeline's.
+    pub counters: Counters,
+    /// By port.
+    pub ports: Vec<PortCount>,
+    /// Frames that a device took, or another worker that has its queue.
+    pub sent: u64,
+    /// Frames that wait for a next hop or for a device.
+    pub held: u64,
+    /// The generation it forwards by.
+    pub generation: u64,
+    /// TSC cycles of turns that had packets, that had none, and asleep.
+    pub cycles: Cycles,
+    /// Learned MACs.
+    pub macs: u64,
+    /// The most it can hold, by its table.
+    pub macs_capacity: u64,
+    /// Next hops.
+    pub neighbours: u64,
+    /// Peers that are not configured.
+    pub learned_peers: u64,
+}
+
+impl Report {
+    /// An empty one for so many ports.
+    pub fn new(number: u64, ports: usize) -> Self {
+        Self {
+            number,
+            counters: Counters::new(ports),
+            ports: vec![PortCount::default(); ports],
+            sent: 0,
+            held: 0,
+            generation: 0,
+            cycles: Cycles::default(),
+            macs: 0,
+            macs_capacity: 0,
+            neighbours: 0,
+            learned_peers: 0,
+        }
+    }
+}
+
+/// Where a worker's time went, in TSC cycles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cycles {
+    /// Turns that had packets.
+    pub busy: u64,
+    /// Turns that had none.
+    pub idle: u64,
+    /// Asleep.
+    pub sleep: u64,
+}
+
+/// A learned MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MacEntry {
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// The host.
+    pub mac: MacAddr,
+    /// Where it is.
+    pub segment: SegmentIx,
+    /// The peer behind a tunnel segment.
+    pub peer: Option<Peer>,
+    /// Seconds since it was seen.
+    pub age: u16,
+}
+
+/// The learned MACs of a worker.
+pub struct MacDump {
+    /// Which request this answers.
+    pub number: u64,
+    /// Filled up to its capacity, which the manager chose.
+    pub entries: Vec<MacEntry>,
+    /// Where to go on; the worker's.
+    pub cursor: usize,
+    /// Whether the entries are all there were.
+    pub complete: bool,
+}
+
+/// A next hop.
+#[derive(Clone, Copy, Debug)]
+pub struct NeighbourEntry {
+    /// The port it is on.
+    pub port: PortId,
+    /// Its address.
+    pub address: std::net::Ipv4Addr,
+    /// Its MAC; zero until it is known.
+    pub mac: MacAddr,
+    /// What is known of it.
+    pub state: NeighbourState,
+    /// Frames that wait for it.
+    pub held: u64,
+}
+
+/// The next hops of a worker.
+pub struct NeighbourDump {
+    /// Which request this answers.
+    pub number: u64,
+    /// Filled up to its capacity, which the manager chose.
+    pub entries: Vec<NeighbourEntry>,
+}
+
+/// What both ends share.
+pub struct Shared {
+    /// The core that the worker runs on.
+    pub core: u32,
+    /// Requests, one at a time.
+    pub requests: ArrayQueue<Request>,
+    /// Requests, filled.
+    pub answers: ArrayQueue<Request>,
+    /// The newest snapshot: of capacity one, the latest wins.
+    pub mailbox: ArrayQueue<Arc<Snapshot>>,
+    /// Snapshots out of force, for the manager to free.
+    pub retired: ArrayQueue<Arc<Snapshot>>,
+    /// What the worker learned.
+    pub offers: ArrayQueue<Fact>,
+    /// What others learned.
+    pub news: ArrayQueue<Fact>,
+    /// When the worker last ticked, milliseconds.
+    pub heartbeat: AtomicU64,
+    /// The generation it forwards by.
+    pub generation: AtomicU64,
+    /// Whether it is to end.
+    pub stop: AtomicBool,
+    /// Set when it ended with counters that do not balance.
+    pub unbalanced: AtomicBool,
+}
+
+/// The manager's end, and the worker's.
+pub type Link = Arc<Shared>;
+
+/// Facts that can wait in each direction.
+const FACTS: usize = 4096;
+
+impl Shared {
+    /// The link of the worker on a core.
+    pub fn new(core: u32) -> Link {
+        Arc::new(Self {
+            core,
+            requests: ArrayQueue::new(4),
+            answers: ArrayQueue::new(8),
+            mailbox: ArrayQueue::new(1),
+            retired: ArrayQueue::new(8),
+            offers: ArrayQueue::new(FACTS),
+            news: ArrayQueue::new(FACTS),
+            heartbeat: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            unbalanced: AtomicBool::new(false),
+        })
+    }
+
+    /// When the worker last ticked.
+    pub fn last_beat(&self) -> Time {
+        Time::from_millis(self.heartbeat.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,286 @@
+//! The worker: one thread on one core, from rx queues through the pipeline to tx queues.
+//!
+//! Owns: its queues, its gateway (learned tables and counters), and the turn: receive, process, flush; and about every
+//! millisecond a tick, which is also when it hears of the manager. Between ticks it takes no lock, allocates nothing,
+//! logs nothing and makes no system call; with `poll = "adaptive"` it sleeps when nothing arrives.
+
+pub mod link;
+pub mod outbox;
+pub mod packet;
+
+use crate::config::Poll;
+use link::{Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount, Report, Request};
+use outbox::Outboxes;
+use packet::{Buffers, Packet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use weir_pipelines::gateway::{DropReason, Gateway};
+use weir_pipelines::tables::{PortId, Snapshot};
+use weir_pipelines::{Burst, Frame, Time};
+use weir_pmd::{RxQueue, cycles};
+
+/// Turns in vain before an adaptive worker sleeps.
+const PATIENCE: u32 = 64;
+/// The shortest and the longest sleep.
+const SLEEP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
+/// Facts from other workers taken over in a tick, so that none lasts long.
+const NEWS: usize = 256;
+/// Flushes tried when the gateway stops, a millisecond apart, before what waits is dropped.
+const LAST_FLUSHES: u32 = 100;
+
+/// Milliseconds since the process took up its work, by the TSC: the same on all cores, and never set.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    epoch: u64,
+    cycles_per_ms: u64,
+}
+
+impl Clock {
+    /// A clock that begins now. The EAL must run, since it has measured the TSC.
+    pub fn start() -> Self {
+        Self { epoch: cycles(), cycles_per_ms: (weir_pmd::cycles_per_second() / 1000).max(1) }
+    }
+
+    /// The time at a reading of the TSC.
+    pub fn at(&self, cycles: u64) -> Time {
+        Time::from_millis(cycles.saturating_sub(self.epoch) / self.cycles_per_ms)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Time {
+        self.at(cycles())
+    }
+}
+
+/// What a worker is made of.
+pub struct Worker {
+    /// To the manager.
+    pub link: Link,
+    /// Its rx queues, with their ports.
+    pub rx: Vec<(PortId, RxQueue)>,
+    /// Its ways out.
+    pub out: Outboxes,
+    /// Where new frames come from.
+    pub pool: Buffers,
+    /// Its tables and counters.
+    pub gateway: Gateway<Packet>,
+    /// What is in force.
+    pub snapshot: Arc<Snapshot>,
+    /// What to do when nothing arrives.
+    pub poll: Poll,
+    /// The process's time.
+    pub clock: Clock,
+    /// Frames received, by port.
+    pub received: Vec<PortCount>,
+    /// Where its time went.
+    pub cycles: Cycles,
+    /// A dump that takes several turns.
+    pub dump: Option<Box<MacDump>>,
+}
+
+impl Worker {
+    /// Forwards until told to stop; then sends what it can, drops the rest, and ends.
+    pub fn run(mut self) {
+        self.link.generation.store(self.snapshot.generation, Ordering::Release);
+        let mut before = cycles();
+        let mut now = self.clock.at(before);
+        let mut next_tick = 0;
+        let mut vain = 0;
+        loop {
+            let received = self.turn(now);
+            let after = cycles();
+            if received > 0 {
+                self.cycles.busy += after.wrapping_sub(before);
+                vain = 0;
+            } else {
+                self.cycles.idle += after.wrapping_sub(before);
+                vain = u32::saturating_add(vain, 1);
+            }
+            before = after;
+            if after >= next_tick {
+                next_tick = after + self.clock.cycles_per_ms;
+                now = self.clock.at(after);
+                if self.link.stop.load(Ordering::Acquire) {
+                    break;
+                }
+                self.tick(now);
+            }
+            if let Some(dump) = self.dump.take() {
+                self.page(dump, now);
+            }
+            if vain > PATIENCE && self.poll == Poll::Adaptive && self.dump.is_none() {
+                std::thread::sleep(nap(vain));
+                before = cycles();
+                self.cycles.sleep += before.wrapping_sub(after);
+            }
+        }
+        self.end();
+    }
+
+    /// Takes a burst from every rx queue all the way.
+    #[inline]
+    fn turn(&mut self, now: Time) -> usize {
+        let mut total = 0;
+        for (port, queue) in &mut self.rx {
+            let mut burst: Burst<Packet> = Burst::new();
+            let received = queue.receive(&mut burst);
+            if received == 0 {
+                continue;
+            }
+            let mut bytes = 0;
+            for packet in &burst {
+                packet.prefetch();
+                bytes += packet.len() as u64;
+            }
+            if let Some(count) = self.received.get_mut(port.index()) {
+                count.rx_packets += received as u64;
+                count.rx_bytes += bytes;
+            }
+            self.gateway.process(&self.snapshot, now, *port, &mut burst, &mut self.pool, &mut self.out);
+            total += received;
+        }
+        self.out.flush();
+        total
+    }
+
+    /// What is due by time, and what the manager wants.
+    fn tick(&mut self, now: Time) {
+        self.adopt();
+        while let Some(fact) = self.gateway.next_offer() {
+            if let Err(fact) = self.link.offers.push(fact) {
+                self.gateway.return_offer(fact);
+                break;
+            }
+        }
+        for _ in 0..NEWS {
+            let Some(fact) = self.link.news.pop() else { break };
+            self.gateway.learned_elsewhere(&self.snapshot, fact, now);
+        }
+        self.gateway.tick(&self.snapshot, now, &mut self.pool, &mut self.out);
+        self.count_unsendable();
+        match self.link.requests.pop() {
+            Some(Request::Report(report)) => self.report(report),
+            Some(Request::Neighbours(dump)) => self.neighbours(dump),
+            Some(Request::Macs(dump)) => self.dump = Some(dump),
+            None => {}
+        }
+        self.link.heartbeat.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// Takes the newest snapshot in force, if there is room to give the old one back.
+    fn adopt(&mut self) {
+        if self.link.retired.is_full() {
+            return;
+        }
+        if let Some(next) = self.link.mailbox.pop() {
+            let old = std::mem::replace(&mut self.snapshot, next);
+            // There is room, and only this worker puts something in.
+            let _ = self.link.retired.push(old);
+            self.link.generation.store(self.snapshot.generation, Ordering::Release);
+        }
+    }
+
+    /// A frame that a device can never take was counted as sent; it is dropped.
+    fn count_unsendable(&mut self) {
+        for (n, outbox) in self.out.iter_mut().enumerate() {
+            for _ in 0..outbox.take_unsendable() {
+                self.gateway.counters_mut().drop(PortId(n as u16), DropReason::MtuExceeded);
+            }
+        }
+    }
+
+    fn report(&mut self, mut report: Box<Report>) {
+        report.counters.copy_from(self.gateway.counters());
+        report.ports.copy_from_slice(&self.received);
+        report.sent = 0;
+        report.held = self.gateway.held() as u64;
+        for (outbox, port) in self.out.iter().zip(&mut report.ports) {
+            report.sent += outbox.accepted();
+            report.held += outbox.waiting() as u64;
+            (port.tx_packets, port.tx_bytes) = outbox.sent();
+        }
+        report.generation = self.snapshot.generation;
+        report.cycles = self.cycles;
+        report.macs = self.gateway.macs().len() as u64;
+        report.macs_capacity = self.gateway.macs().capacity() as u64;
+        report.neighbours = self.gateway.neighbours().entries().len() as u64;
+        report.learned_peers = self.gateway.peers().learned() as u64;
+        self.answer(Request::Report(report));
+    }
+
+    fn neighbours(&mut self, mut dump: Box<NeighbourDump>) {
+        dump.entries.clear();
+        let room = dump.entries.capacity();
+        for (n, entry) in self.gateway.neighbours().entries().iter().enumerate().take(room) {
+            dump.entries.push(NeighbourEntry {
+                port: entry.port,
+                address: entry.address,
+                mac: entry.mac,
+                state: entry.state,
+                held: self.gateway.held_for(n) as u64,
+            });
+        }
+        self.answer(Request::Neighbours(dump));
+    }
+
+    /// One page of the learned MACs, and the answer if it was the last.
+    fn page(&mut self, mut dump: Box<MacDump>, now: Time) {
+        let (gateway, snapshot) = (&self.gateway, &self.snapshot);
+        let MacDump { entries, cursor, complete, .. } = &mut *dump;
+        let next = gateway.macs().page(*cursor, |bridge, mac, learned| {
+            if entries.len() == entries.capacity() {
+                *complete = false;
+                return;
+            }
+            let peer = learned.place.peer().and_then(|ix| gateway.peers().peer(snapshot, ix));
+            let age = learned.age(now.seconds());
+            entries.push(MacEntry { bridge, mac, segment: learned.place.segment(), peer, age });
+        });
+        match next {
+            Some(at) if *complete => {
+                *cursor = at;
+                self.dump = Some(dump);
+            }
+            _ => self.answer(Request::Macs(dump)),
+        }
+    }
+
+    /// If the manager has not taken earlier answers, it has given up on them: this one is freed here.
+    fn answer(&self, request: Request) {
+        let _ = self.link.answers.force_push(request);
+    }
+
+    /// Sends what it can, drops the rest, and checks that every frame is accounted for.
+    fn end(&mut self) {
+        self.gateway.stop();
+        for _ in 0..LAST_FLUSHES {
+            self.out.flush();
+            if self.out.iter().all(|outbox| outbox.waiting() == 0) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.count_unsendable();
+        let mut sent = 0;
+        for (n, outbox) in self.out.iter_mut().enumerate() {
+            let (own, _) = outbox.abandon();
+            for _ in 0..own {
+                self.gateway.counters_mut().drop(PortId(n as u16), DropReason::Stopped);
+            }
+            sent += outbox.accepted();
+        }
+        let counters = self.gateway.counters();
+        let (came, went) = (counters.received + counters.originated, sent + counters.dropped_total());
+        if came != went {
+            let core = self.link.core;
+            log::error!("worker on core {core}: {came} frames came or were made, but {went} were sent or dropped");
+            self.link.unbalanced.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Longer, the longer nothing came.
+fn nap(vain: u32) -> Duration {
+    (SLEEP.0 * vain.saturating_sub(PATIENCE)).min(SLEEP.1)
+}
