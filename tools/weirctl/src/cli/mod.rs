@@ -22,8 +22,8 @@ use std::time::Duration;
 /// Shows and changes a running Weir.
 ///
 /// weirctl talks to the firmware over its Unix socket. What it changes is the desired state: bridges, the segments
-/// that are attached to them, vteps, peers and endpoints. A change is in force when the command returns, and survives
-/// a restart. Ports are not part of it: they come from weir.toml.
+/// that are attached to them, vteps, peers and endpoints. A change that was answered survives a restart, and each
+/// worker takes it over between two bursts. Ports are not part of it: they come from weir.toml.
 #[derive(Debug, Parser)]
 #[command(
     name = "weirctl",
@@ -52,6 +52,7 @@ Examples:
 
 /// What holds for every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Print one JSON document instead of text
     #[arg(short, long, global = true)]

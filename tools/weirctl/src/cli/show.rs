@@ -11,57 +11,69 @@ use weir_api::id::{IdError, Location, Mac, Name, SegmentId};
 pub enum Show {
     /// Ports: device, link, counters
     #[command(after_help = "Examples:\n  weirctl show port\n  weirctl show port lan0 -j", alias = "ports")]
+    #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Port(ShowOne<Name>),
     /// Bridges
     #[command(after_help = "Examples:\n  weirctl show bridge\n  weirctl show bridge red", alias = "bridges")]
+    #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Bridge(ShowOne<Name>),
     /// Vteps: local tunnel endpoints
     #[command(after_help = "Examples:\n  weirctl show vtep\n  weirctl show vtep tun0", alias = "vteps")]
+    #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Vtep(ShowOne<Name>),
     /// Segments: what bridges are attached to
     #[command(
         after_help = "Examples:\n  weirctl show segment --bridge red\n  weirctl show segment vlan/lan0/100",
         alias = "segments"
     )]
+    #[command(mut_arg("id", |id| id.value_name("SEGMENT")))]
     Segment(ShowHosts<SegmentId>),
     /// Peers: remote tunnel endpoints
     #[command(
         after_help = "Examples:\n  weirctl show peer --bridge red\n  weirctl show peer vxlan/10000/192.0.2.2",
         alias = "peers"
     )]
+    #[command(mut_arg("id", |id| id.value_name("SEGMENT/ADDRESS")))]
     Peer(ShowHosts<PeerId>),
     /// MACs, configured and learned
     #[command(
         after_help = "Examples:\n  weirctl show mac --bridge red\n  weirctl show mac 02:00:00:00:00:01",
         alias = "macs"
     )]
+    #[command(mut_arg("id", |id| id.value_name("MAC")))]
     Mac(ShowHosts<Mac>),
     /// Endpoints: configured hosts
     #[command(
         after_help = "Examples:\n  weirctl show endpoint --bridge red\n  weirctl show endpoint red/02:00:00:00:00:01",
         alias = "endpoints"
     )]
+    #[command(mut_arg("id", |id| id.value_name("BRIDGE/MAC").help("Only this one; of whatever bridge, if only a MAC")))]
     Endpoint(ShowHosts<EndpointId>),
     /// Neighbours: next hops on the underlay
     #[command(
         after_help = "Examples:\n  weirctl show neighbour\n  weirctl show neighbour 192.0.2.2",
         alias = "neighbours"
     )]
+    #[command(mut_arg("id", |id| id.value_name("ADDRESS")))]
     Neighbour(ShowOne<IpAddr>),
     /// Dropped frames, by reason and port
     #[command(after_help = "Examples:\n  weirctl show drop\n  weirctl show drop unknown_vni", alias = "drops")]
+    #[command(mut_arg("id", |id| id.value_name("REASON")))]
     Drop(ShowOne<Name>),
     /// Workers: cores, load, counters
     #[command(after_help = "Examples:\n  weirctl show worker\n  weirctl show worker 1", alias = "workers")]
+    #[command(mut_arg("id", |id| id.value_name("CORE")))]
     Worker(ShowOne<u32>),
     /// The running generation, version and uptime
     #[command(after_help = "Examples:\n  weirctl show generation\n  weirctl show generation -j")]
     Generation,
     /// How full tables are, and the packet buffers
     #[command(after_help = "Examples:\n  weirctl show table\n  weirctl show table macs", alias = "tables")]
+    #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Table(ShowOne<Name>),
     /// Counts of the pipeline's events: learned, moved, aged, flooded
     #[command(after_help = "Examples:\n  weirctl show event\n  weirctl show event flooded", alias = "events")]
+    #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Event(ShowOne<Name>),
     /// The whole desired state: the same as export
     #[command(after_help = "Examples:\n  weirctl show state > state.toml")]
