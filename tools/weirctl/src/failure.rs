@@ -122,8 +122,7 @@ impl fmt::Display for Failure {
                 // The only change of a batch needs no number.
                 let path = fault.path.strip_prefix("ops[0].put.").unwrap_or(&fault.path);
                 match (names(&error.message, &fault.value), path) {
-                    (true, "" | "id") => Ok(()),
-                    (true, path) if path.ends_with(".delete.id") => Ok(()),
+                    (true, path) if !path.contains('.') || path.ends_with(".delete.id") => Ok(()),
                     (true, path) => write!(f, " (at {path})"),
                     (false, "") => write!(f, " (found {})", fault.value),
                     (false, path) => write!(f, " (at {path}: {})", fault.value),
@@ -166,6 +165,7 @@ mod tests {
             Failure::Refused(message::Error { code: 1, message: message.to_owned(), data }).to_string()
         };
         assert_eq!(said("there is no bridge red", "id", "red"), "there is no bridge red");
+        assert_eq!(said("generation 7 is running, not 5", "expect_generation", "5"), "generation 7 is running, not 5");
         assert_eq!(said("there is no bridge red", "ops[3].delete.id", "red"), "there is no bridge red");
         assert_eq!(
             said("segment vxlan/7: there is no vtep t.", "ops[0].put.segment.vtep", "t"),
