@@ -61,7 +61,7 @@ Examples:
   weir-bench set
   weir-bench set --million --directory results/today")]
     Set {
-        /// Also with 1,000,000 flows: takes 4 GiB and some minutes more.
+        /// Also with 1,000,000 flows: takes 5 GiB and some minutes more.
         #[arg(long)]
         million: bool,
         /// Where table.md and results.json go.
@@ -220,9 +220,9 @@ impl Bench {
         }
         let (directory, scratch) = directory(options.keep.as_deref())?;
         let file_prefix = format!("weir-bench-{}", std::process::id());
-        let most = traffics.iter().map(|t| memory::mib(memory::mbufs(t.flows))).max().unwrap_or(0);
+        let mbufs = memory::mbufs(traffics.iter().map(|t| t.flows).max().unwrap_or(0));
         let ovs = if options.skip.contains(&Skip::Ovs) { 0 } else { OpenVswitch::MEMORY_MIB };
-        let (memory, reservation, hugepages) = memory::acquire(options.hugepages, most.max(ovs))?;
+        let (memory, reservation, hugepages) = memory::acquire(options.hugepages, mbufs, ovs)?;
         let (tsc_hz, dpdk) = testpmd.facts(&directory, &file_prefix)?;
         let mut versions = BTreeMap::from([("testpmd", dpdk)]);
         if let Some(weir) = &weir {

@@ -45,8 +45,10 @@ pub fn mbufs(flows: u32) -> u32 {
 }
 
 /// MiB that `mbufs` buffers of 2 KiB and their headers take, with room for rings and tables.
-pub fn mib(mbufs: u32) -> u32 {
-    (u64::from(mbufs) * 2_880 / (1 << 20)) as u32 + 256
+fn mib(mbufs: u32, huge: bool) -> u32 {
+    // A buffer never crosses a page, so that each takes an ordinary one for itself.
+    let each: u64 = if huge { 2_880 } else { 4_352 };
+    (u64::from(mbufs) * each / (1 << 20)) as u32 + 256
 }
 
 /// Hugepages as they were found; dropping it puts them back.
@@ -57,15 +59,17 @@ pub struct Reservation {
     made: bool,
 }
 
-/// Sees to `mib` MiB for one program at a time. Answers in words what was done, for the report.
-pub fn acquire(wish: Hugepages, mib: u32) -> Result<(Memory, Reservation, String)> {
-    let ordinary = |why: String| Ok((Memory { huge: false, mib }, Reservation::default(), why));
+/// Sees to memory for `mbufs` buffers, and to `least` MiB in any case, for one program at a time. Answers in words what
+/// was done, for the report.
+pub fn acquire(wish: Hugepages, mbufs: u32, least: u32) -> Result<(Memory, Reservation, String)> {
+    let memory = |huge| Memory { huge, mib: mib(mbufs, huge).max(least) };
+    let ordinary = |why: String| Ok((memory(false), Reservation::default(), why));
     if wish == Hugepages::None {
         return ordinary("none (--hugepages none)".into());
     }
     let mut reservation = Reservation::default();
-    match reservation.take(mib) {
-        Ok(pages) => Ok((Memory { huge: true, mib }, reservation, pages)),
+    match reservation.take(memory(true).mib) {
+        Ok(pages) => Ok((memory(true), reservation, pages)),
         Err(e) => ordinary(format!("none ({e:#})")),
     }
 }
@@ -164,6 +168,12 @@ mod tests {
     fn every_program_is_told_its_share() {
         assert_eq!(Memory { huge: false, mib: 300 }.eal_arguments(), ["-m", "300", "--no-huge"]);
         assert_eq!(Memory { huge: true, mib: 300 }.eal_arguments(), ["-m", "300", "--huge-unlink"]);
-        assert!(mib(mbufs(65_536)) * (1 << 20) / mbufs(65_536) > 2_880);
+    }
+
+    #[test]
+    fn a_buffer_takes_a_page_of_its_own_where_pages_are_small() {
+        assert_eq!((mib(65_536, true), mib(65_536, false)), (180 + 256, 272 + 256));
+        assert_eq!(acquire(Hugepages::None, 65_536, 0).unwrap().0, Memory { huge: false, mib: 528 });
+        assert_eq!(acquire(Hugepages::None, 65_536, 1280).unwrap().0, Memory { huge: false, mib: 1280 });
     }
 }

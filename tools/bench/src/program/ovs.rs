@@ -20,8 +20,8 @@ const START_TIME: Duration = Duration::from_secs(60);
 const STOP_TIME: Duration = Duration::from_secs(10);
 /// The packet buffers that it can have (its `MAX_NB_MBUF`), less what it wants in flight.
 const MOST_FLOWS: u32 = 4096 * 64 - 16_384;
-/// MiB for those buffers, with room.
-const MEMORY_MIB: u32 = 1280;
+/// MiB for those buffers, one to an ordinary page, with room.
+const MEMORY_MIB: u32 = 1536;
 
 /// Open vSwitch.
 #[derive(Debug)]
