@@ -4,6 +4,7 @@
 //! means), [`store`] (its copy on disk), [`rpc`] (the way in).
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod config;
 pub mod doctor;
 pub mod logging;

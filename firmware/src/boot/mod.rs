@@ -1,0 +1,220 @@
+//! From a configuration to a gateway that forwards, and back to nothing.
+//!
+//! Owns: the order. The saved state is in force before a port starts. Stopping goes the other way: workers end, ports
+//! close, and every packet buffer must be back in its pool; one that is missing is an error.
+
+mod devices;
+
+use crate::config::{Config, Tables};
+use crate::manager::Manager;
+use crate::manager::configuration::Configuration;
+use crate::manager::crew::Crew;
+use crate::rpc;
+use crate::store::{Saved, Store};
+use crate::supervisor::Supervisor;
+use crate::worker::link::{Cycles, Link, PortCount, Shared};
+use crate::worker::packet::Buffers;
+use crate::worker::{Clock, Worker};
+use devices::{Devices, Opened};
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+use weir_api::id::Name;
+use weir_pipelines::gateway::{Gateway, Limits};
+use weir_pipelines::tables::{Secret, Snapshot};
+use weir_pmd::{Eal, EalConfig, Lcore, LcoreHandle, Mempool};
+
+/// Bytes of a packet buffer behind its headroom; larger frames take several.
+const DATA_ROOM: u16 = 2048;
+/// How long workers may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why the gateway did not start, or did not end as it should.
+#[derive(Debug)]
+pub enum BootError {
+    /// The saved state cannot be used.
+    State(String),
+    /// DPDK, a port or the socket.
+    Start(String),
+    /// Something was wrong at the end: buffers missing, counters that do not balance, a worker that hangs.
+    Stop(String),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State(what) | Self::Start(what) | Self::Stop(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for BootError {}
+
+fn start_error(e: impl fmt::Display) -> BootError {
+    BootError::Start(e.to_string())
+}
+
+/// Runs the gateway until `stop` is set. `hugepages` is the doctor's finding.
+///
+/// # Errors
+/// [`BootError`]: what prevented the start, or was wrong at the end.
+pub fn run(config: &Config, hugepages: bool, stop: &AtomicBool) -> Result<(), BootError> {
+    let supervisor = Supervisor::from_environment();
+    let (store, saved) = Store::open(&config.state.directory).map_err(|e| BootError::State(e.to_string()))?;
+    log::info!("saved state: generation {}, {} objects", saved.generation, saved.objects.len());
+    let eal = start_eal(config, hugepages)?;
+    let result = forward(&eal, config, store, saved, &supervisor, stop);
+    let balanced = eal.stop().map_err(|e| BootError::Stop(e.to_string()));
+    if result.is_ok() && balanced.is_ok() {
+        log::info!("stopped; every packet buffer is back");
+    }
+    result.and(balanced)
+}
+
+/// Everything between the EAL's start and its stop. Holds nothing of DPDK's when it returns.
+fn forward(
+    eal: &Eal,
+    config: &Config,
+    store: Store,
+    saved: Saved,
+    supervisor: &Supervisor,
+    stop: &AtomicBool,
+) -> Result<(), BootError> {
+    let pool = Mempool::new(eal, "frames", config.dpdk.mbufs, DATA_ROOM).map_err(start_error)?;
+    let opened = Opened::open(eal, &config.ports)?;
+    let names: Vec<Name> = config.ports.iter().map(|p| p.name.clone()).collect();
+    let secret = Secret::new(random().map_err(start_error)?);
+    let empty = Snapshot::new(secret, &opened.infos());
+    let mut configuration = Configuration::new(names, config.tables.clone(), empty);
+    configuration.restore(saved.objects, saved.generation).map_err(|e| {
+        let place = e.data.map(|fault| format!(" (found {})", fault.value)).unwrap_or_default();
+        BootError::State(format!("the saved state does not fit weir.toml: {}{place}", e.message))
+    })?;
+    let Devices { facts, lines } = opened.start(config, &pool)?;
+    let clock = Clock::start();
+    let snapshot = Arc::new(configuration.snapshot().clone());
+    let links: Vec<Link> = config.workers.cores.iter().map(|core| Shared::new(*core)).collect();
+    let mut handles = Vec::new();
+    for (link, line) in links.iter().zip(lines) {
+        let worker = Worker {
+            link: link.clone(),
+            rx: line.rx,
+            out: line.out.into(),
+            pool: Buffers::from(pool.clone()),
+            gateway: Gateway::new(secret, config.ports.len(), limits(&config.tables, links.len())),
+            snapshot: snapshot.clone(),
+            poll: config.workers.poll,
+            clock,
+            received: vec![PortCount::default(); config.ports.len()],
+            cycles: Cycles::default(),
+            dump: None,
+        };
+        match Lcore::launch(eal, link.core, move || worker.run()) {
+            Ok(handle) => handles.push(handle),
+            Err(e) => return end(&links, handles).and(Err(start_error(e))),
+        }
+    }
+    drop(snapshot);
+    let mut manager =
+        Manager::new(configuration, config.tables.clone(), Some(store), Crew::new(links.clone()), facts, Some(pool));
+    let served = serve(config, &mut manager, clock, supervisor, stop);
+    end(&links, handles).and(served)
+}
+
+/// Answers calls until `stop` is set.
+fn serve(
+    config: &Config,
+    manager: &mut Manager,
+    clock: Clock,
+    supervisor: &Supervisor,
+    stop: &AtomicBool,
+) -> Result<(), BootError> {
+    let (jobs, calls) = sync_channel(config.rpc.max_connections as usize);
+    let server = rpc::Server::start(&config.rpc, jobs)
+        .map_err(|e| BootError::Start(format!("rpc.socket = {:?}: {e}", config.rpc.socket)))?;
+    log::info!("forwarding; listening on {}", config.rpc.socket.display());
+    supervisor.ready();
+    let several = config.workers.cores.len() > 1;
+    // What one worker learned, the others should soon know; a single one has nobody to tell.
+    let pause = Duration::from_millis(if several { 1 } else { 20 });
+    let mut said = Instant::now();
+    while !stop.load(Ordering::Acquire) && manager.take(&calls, pause) {
+        let alive = manager.crew().are_alive(clock.now());
+        if let Some(interval) = supervisor.interval()
+            && alive
+            && said.elapsed() >= interval
+        {
+            supervisor.alive();
+            said = Instant::now();
+        }
+    }
+    supervisor.stopping();
+    log::info!("stopping");
+    // Who waits for an answer gets an error, before the server waits for who waits.
+    drop(calls);
+    server.stop();
+    Ok(())
+}
+
+/// Ends the workers, and with them what they hold of the ports.
+fn end(links: &[Link], handles: Vec<LcoreHandle>) -> Result<(), BootError> {
+    for link in links {
+        link.stop.store(true, Ordering::Release);
+    }
+    let deadline = Instant::now() + FAREWELL;
+    let mut wrong = Vec::new();
+    for handle in handles {
+        while handle.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if handle.is_running() {
+            wrong.push(format!("the worker on core {} does not end", handle.core()));
+        } else if let Err(e) = handle.join() {
+            wrong.push(e.to_string());
+        }
+    }
+    for link in links {
+        while link.retired.pop().is_some() || link.mailbox.pop().is_some() {}
+        if link.unbalanced.load(Ordering::Acquire) {
+            wrong.push(format!("the counters of the worker on core {} do not balance", link.core));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(BootError::Stop(wrong.join("; "))) }
+}
+
+fn start_eal(config: &Config, hugepages: bool) -> Result<Eal, BootError> {
+    let eal = EalConfig {
+        worker_cores: config.workers.cores.clone(),
+        memory_mib: config.dpdk.memory_mib,
+        hugepages,
+        file_prefix: config.dpdk.file_prefix.clone(),
+        devices: config.ports.iter().map(|p| p.device.clone()).collect(),
+        log_level: config.log.level.into(),
+        extra_args: config.dpdk.extra_args.clone(),
+    };
+    Eal::start(&eal).map_err(start_error)
+}
+
+fn limits(tables: &Tables, workers: usize) -> Limits {
+    Limits {
+        bridges: tables.bridges as usize,
+        macs: tables.macs as usize,
+        peers: tables.peers as usize,
+        learned_peers: tables.learned_peers as usize,
+        neighbours: tables.neighbours as usize,
+        held: tables.held as usize,
+        shared: workers > 1,
+    }
+}
+
+/// 128 bits from the operating system.
+fn random() -> std::io::Result<[u64; 2]> {
+    let mut bytes = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let (a, b) = bytes.split_at(8);
+    let word = |half: &[u8]| half.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    Ok([word(a), word(b)])
+}
