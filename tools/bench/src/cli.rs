@@ -195,11 +195,11 @@ fn write_json(file: &Path, reports: &[CaseReport]) -> Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// What a whole run shares: programs found, memory reserved, a directory.
+/// What a whole run shares: Weir found, memory reserved, a directory.
 struct Bench {
     weir: Option<Weir>,
-    circumstances: Circumstances,
     memory: Memory,
+    hugepages: String,
     file_prefix: String,
     directory: PathBuf,
     _scratch: Option<tempfile::TempDir>,
@@ -213,7 +213,6 @@ impl Bench {
             Some(path) => Some(Weir::new(path)?),
             None => Some(Weir::new(&std::env::current_exe()?.with_file_name("weir"))?),
         };
-        let testpmd = Testpmd::new(&options.testpmd, Forward::Io)?;
         for core in [options.cores.main, options.cores.worker] {
             let exists = Path::new(&format!("/sys/devices/system/cpu/cpu{core}")).exists();
             ensure!(exists, "--cores {}: core {core} is not there", options.cores);
@@ -222,16 +221,19 @@ impl Bench {
         let file_prefix = format!("weir-bench-{}", std::process::id());
         let mbufs = memory::mbufs(traffics.iter().map(|t| t.flows).max().unwrap_or(0));
         let ovs = if options.skip.contains(&Skip::Ovs) { 0 } else { OpenVswitch::MEMORY_MIB };
-        let (memory, reservation, hugepages) = memory::acquire(options.hugepages, mbufs, ovs)?;
-        let (tsc_hz, dpdk) = testpmd.facts(&directory, &file_prefix)?;
+        let (memory, _reservation, hugepages) = memory::acquire(options.hugepages, mbufs, ovs)?;
+        Ok(Self { weir, memory, hugepages, file_prefix, directory, _scratch: scratch, _reservation })
+    }
+
+    fn circumstances(&self, options: &Options) -> Result<Circumstances> {
+        let testpmd = Testpmd::new(&options.testpmd, Forward::Io)?;
+        let (tsc_hz, dpdk) = testpmd.facts(&self.directory, &self.file_prefix)?;
         let mut versions = BTreeMap::from([("testpmd", dpdk)]);
-        if let Some(weir) = &weir {
+        if let Some(weir) = &self.weir {
             versions.insert("weir", weir.version()?);
         }
-        let circumstances =
-            Circumstances { tsc_hz, machine: machine()?, cores: options.cores.to_string(), hugepages, versions };
-        let (weir, _scratch, _reservation) = (weir, scratch, reservation);
-        Ok(Self { weir, circumstances, memory, file_prefix, directory, _scratch, _reservation })
+        let (cores, hugepages) = (options.cores.to_string(), self.hugepages.clone());
+        Ok(Circumstances { tsc_hz, machine: machine()?, cores, hugepages, versions })
     }
 
     /// The circumstances of one case; each has a directory of its own.
@@ -265,11 +267,12 @@ impl Bench {
         Ok((mac, verified))
     }
 
-    fn measure(mut self, options: &Options, traffics: &[Traffic]) -> Result<Vec<CaseReport>> {
-        traffics.iter().map(|traffic| self.case(options, *traffic)).collect()
+    fn measure(self, options: &Options, traffics: &[Traffic]) -> Result<Vec<CaseReport>> {
+        let circumstances = self.circumstances(options)?;
+        traffics.iter().map(|traffic| self.case(options, *traffic, circumstances.clone())).collect()
     }
 
-    fn case(&mut self, options: &Options, traffic: Traffic) -> Result<CaseReport> {
+    fn case(&self, options: &Options, traffic: Traffic, mut circumstances: Circumstances) -> Result<CaseReport> {
         let setting = self.setting(options, traffic)?;
         let (mac, verified) = self.prepare(&setting)?;
         let mut programs: Vec<Box<dyn Program>> = vec![Box::new(Testpmd::new(&options.testpmd, Forward::Io)?)];
@@ -281,12 +284,12 @@ impl Bench {
             _ if options.skip.contains(&Skip::Ovs) => Some("--skip ovs".to_owned()),
             Err(e) => Some(format!("{e:#}")),
             Ok(ovs) => {
-                self.circumstances.versions.insert("Open vSwitch", ovs.version()?);
+                circumstances.versions.insert("Open vSwitch", ovs.version()?);
                 programs.push(Box::new(ovs));
                 None
             }
         };
-        let Circumstances { tsc_hz, .. } = self.circumstances;
+        let tsc_hz = circumstances.tsc_hz;
         let warm_up = Duration::from_secs_f64(options.warm_up);
         let schedule = Schedule { trials: options.trials, seconds: options.seconds, warm_up, tsc_hz };
         let trials = measure::run(&mut programs, &setting, schedule)?;
@@ -294,7 +297,7 @@ impl Bench {
         let measured =
             Measured { traffic, seconds: options.seconds, trials: names.zip(trials).collect(), verified, ovs_absent };
         std::fs::remove_file(&setting.trace).with_context(|| format!("cannot remove {}", setting.trace.display()))?;
-        Ok(CaseReport::new(measured, self.circumstances.clone()))
+        Ok(CaseReport::new(measured, circumstances))
     }
 }
 
