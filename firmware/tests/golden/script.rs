@@ -56,7 +56,10 @@ impl Script {
     fn line(&mut self, case: &Path, reader: &mut Reader, number: usize, line: &str) -> Result<(), String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let step = match words[..] {
-            ["let", ..] => return Ok(reader.lets.push(line.to_owned())),
+            ["let", ..] => {
+                reader.lets.push(line.to_owned());
+                return Ok(());
+            }
             ["include", name] => {
                 let path = case.join("..").join(name);
                 let text = std::fs::read_to_string(&path).map_err(|e| format!("{name}: {e}"))?;
@@ -65,8 +68,14 @@ impl Script {
                 }
                 return Ok(());
             }
-            ["mtu", port, mtu] => return Ok(self.ports[port_number(port)?].1 = parsed(mtu)?),
-            ["table", name, size] => return Ok(drop(self.tables.insert(name.to_owned(), parsed(size)?))),
+            ["mtu", port, mtu] => {
+                self.ports[port_number(port)?].1 = parsed(mtu)?;
+                return Ok(());
+            }
+            ["table", name, size] => {
+                self.tables.insert(name.to_owned(), parsed(size)?);
+                return Ok(());
+            }
             ["weirctl", ref arguments @ ..] => command(arguments, false),
             ["!", "weirctl", ref arguments @ ..] => command(arguments, true),
             ["time", by] => Step::Time(millis(by)?),

@@ -161,7 +161,11 @@ impl World {
             return Err(format!("{} frames counted as sent, {} were", self.gateway.counters().sent, self.sent.len()));
         }
         let mut counters = BTreeMap::new();
-        let mut note = |name: String, count: u64| drop((count > 0).then(|| counters.insert(name, count)));
+        let mut note = |name: String, count: u64| {
+            if count > 0 {
+                counters.insert(name, count);
+            }
+        };
         let counted = self.gateway.counters();
         for (n, name) in self.names.iter().enumerate() {
             for &reason in DropReason::ALL {
