@@ -313,6 +313,10 @@ impl Mbuf {
 
     /// Adds `n` zero bytes behind the last segment's, and returns them. `None`, and no change, if there is no room.
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
+        if self.len() == 0 && self.is_segmented() {
+            // The bytes belong into the first segment.
+            self.truncate_chain(0);
+        }
         let mut first = self.first();
         let mut last = self.last();
         if n > last.tailroom() {

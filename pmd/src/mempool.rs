@@ -101,6 +101,10 @@ impl Mempool {
     /// pool's buffers allow; `None` if the pool has too few.
     #[inline]
     pub fn copy(&self, frame: &Mbuf) -> Option<Mbuf> {
+        if frame.len() == 0 {
+            // DPDK copies no empty frames.
+            return self.alloc();
+        }
         // SAFETY: the frame is borrowed, so nobody writes it; the pool lives. u32::MAX asks for all of it.
         let raw = unsafe { sys::rte_pktmbuf_copy(frame.as_raw(), self.pool.as_ptr(), 0, u32::MAX) };
         // SAFETY: a deep copy in new buffers: count 1, no other owner.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use weir_pmd::{Eal, EalConfig, Lcore, Mempool, cycles, cycles_per_second, version};
+use weir_pmd::{
+    Eal, EalConfig, Lcore, Mbuf, Mempool, Port, PortConfig, StartedPort, cycles, cycles_per_second, version,
+};
 
 /// CPUs that the calling thread may use, as the kernel lists them.
 fn own_cpus() -> String {
@@ -24,6 +26,7 @@ fn start_work_stop() {
         memory_mib: 32,
         hugepages: false,
         file_prefix: "weir-test-lifecycle".to_owned(),
+        devices: vec!["net_null0,size=64".to_owned()],
         ..EalConfig::default()
     };
     let bad = EalConfig { worker_cores: vec![9_999], ..config.clone() };
@@ -41,6 +44,7 @@ fn start_work_stop() {
     a_panic_ends_the_work_and_not_the_process(&eal, core);
     a_busy_core_takes_no_more_work(&eal, core);
     an_lcores_cache_is_counted_as_free(&eal, core);
+    a_port_outlives_its_handle_while_a_worker_polls(&eal, core);
 
     let foreign = Lcore::launch(&eal, 9_999, || ()).unwrap_err().to_string();
     assert_eq!(foreign, format!("cannot launch a worker on core 9999: the EAL was started for cores [{core}]"));
@@ -98,4 +102,37 @@ fn an_lcores_cache_is_counted_as_free(eal: &Eal, core: u32) {
     Lcore::launch(eal, core, work).unwrap().join().unwrap();
     assert_eq!(pool.available(), 1023);
     eal.check_pools().unwrap();
+}
+
+fn a_port_outlives_its_handle_while_a_worker_polls(eal: &Eal, core: u32) {
+    let pool = Mempool::new(eal, "polled", 511, 256).unwrap();
+    let config = PortConfig {
+        rx_queues: 1,
+        tx_queues: 1,
+        rx_descriptors: 256,
+        tx_descriptors: 256,
+        mtu: 1500,
+        promiscuous: false,
+        rx_pools: vec![pool.clone()],
+    };
+    let StartedPort { control, mut rx, mut tx, .. } = Port::open(eal, "net_null0").unwrap().start(&config).unwrap();
+    let (mut rx, mut tx) = (rx.remove(0), tx.remove(0));
+    let (polled, bursts) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(u32::MAX)));
+    let (count, limit) = (Arc::clone(&polled), Arc::clone(&bursts));
+    let handle = Lcore::launch(eal, core, move || {
+        let mut burst = heapless::Vec::<Mbuf, 32>::new();
+        while count.load(Ordering::Acquire) < limit.load(Ordering::Acquire) {
+            assert_eq!(rx.receive(&mut burst), 32);
+            assert_eq!(tx.send(&mut burst), 32);
+            count.fetch_add(1, Ordering::Release);
+            std::thread::yield_now();
+        }
+    })
+    .unwrap();
+    drop(control);
+    assert!(Port::open(eal, "net_null0").unwrap_err().to_string().contains("it is open already"));
+    bursts.store(polled.load(Ordering::Acquire) + 100, Ordering::Release);
+    handle.join().unwrap();
+    assert!(Port::open(eal, "net_null0").unwrap_err().to_string().contains("it was closed"), "by its last queue");
+    assert_eq!(pool.available(), pool.total());
 }
