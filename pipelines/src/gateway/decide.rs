@@ -16,15 +16,13 @@ pub(super) enum Decision {
     Forward(Place),
     /// Everywhere on its bridge, but not back.
     Flood,
-    /// To the gateway itself; where its EtherType is.
-    Local(u16),
     /// Nowhere.
     Drop(DropReason),
 }
 
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decide(&self, snapshot: &Snapshot, p: &Parsed, now: Time) -> Decision {
         if MacAddr::from_bits(p.to).is_multicast() {
             return Decision::Flood;

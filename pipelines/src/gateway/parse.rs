@@ -6,16 +6,14 @@
 
 use super::DropReason;
 use crate::tables::{BridgeId, Peer, Place, Secret};
-use crate::wire::{
-    Arp, Ecn, EtherType, Ethernet, EthernetHeader, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Malformed, Tag,
-    TrafficClass, Udp,
-};
+use crate::wire::{Arp, Ecn, EtherType, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp};
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
 const IPV6_WALK: usize = 64;
 
-/// A tenant's frame, taken apart.
-#[derive(Clone, Copy, Debug)]
+/// A tenant's frame, taken apart. Written in place, field by field, in a lane of its own: as a result that is handed up
+/// from call to call it would be copied, and wait for its own stores, once a call.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parsed {
     /// Bridge and destination MAC, and its hash.
     pub(super) to: u64,
@@ -53,7 +51,7 @@ impl Parsed {
 }
 
 /// What lies behind the MACs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Inner {
     /// A hash of what makes a flow: addresses, protocol, ports; MACs where it is not IP.
     pub(super) flow: u64,
@@ -67,34 +65,53 @@ pub(super) struct Inner {
 }
 
 impl Inner {
-    /// Takes apart what follows the MACs. `rest` begins with an EtherType; `available` is the length from there to the
-    /// end of the frame, of which `rest` may be only the first segment's part.
-    #[inline]
-    pub(super) fn parse(rest: &[u8], available: usize, secret: Secret, to: u64, from: u64) -> Result<Self, DropReason> {
-        let Some((type_bytes, mut payload)) = rest.split_first_chunk::<2>() else { return Err(DropReason::Truncated) };
-        let mut ether_type = EtherType(u16::from_be_bytes(*type_bytes));
-        let mut at = 2;
-        let tagged = ether_type.is_tag();
+    /// Takes apart what follows the MACs. `rest` begins behind an EtherType, which is `ether_type`; `available` is the
+    /// length from there to the end of the frame, of which `rest` may be only the first segment's part. `hosts` is a
+    /// hash of the MACs.
+    #[inline(always)]
+    pub(super) fn parse(
+        &mut self,
+        ether_type: EtherType,
+        rest: &[u8],
+        available: usize,
+        secret: Secret,
+        hosts: impl Fn() -> u64,
+    ) -> Result<(), DropReason> {
+        (self.tagged, self.ip_at) = (false, 2);
+        match ether_type {
+            EtherType::IPV4 => self.ipv4(rest, available, secret),
+            _ => self.parse_other(ether_type, rest, available, secret, hosts()),
+        }
+    }
+
+    #[inline(never)]
+    fn parse_other(
+        &mut self,
+        mut ether_type: EtherType,
+        mut payload: &[u8],
+        mut len: usize,
+        secret: Secret,
+        hosts: u64,
+    ) -> Result<(), DropReason> {
+        self.tagged = ether_type.is_tag();
         // Two tags at most: what lies behind a third is bridged unread.
         for _ in 0..2 {
             if !ether_type.is_tag() {
                 break;
             }
             let (_, next, behind) = Tag::parse(ether_type, payload).map_err(|_| DropReason::Truncated)?;
+            len = len.checked_sub(4).ok_or(DropReason::Truncated)?;
             (ether_type, payload) = (next, behind);
-            at += 4;
+            self.ip_at += 4;
         }
-        let len = available.checked_sub(at).ok_or(DropReason::Truncated)?;
-        let mut inner = Self { flow: 0, class: TrafficClass::default(), tagged, ip_at: at as u8, ip_version: 0 };
         match ether_type {
-            EtherType::IPV4 => inner.ipv4(payload, len, secret)?,
-            EtherType::IPV6 => inner.ipv6(payload, len, secret)?,
-            _ => inner.other(ether_type, payload, len, secret.mix(to, from))?,
+            EtherType::IPV4 => self.ipv4(payload, len, secret),
+            EtherType::IPV6 => self.ipv6(payload, len, secret),
+            _ => self.other(ether_type, payload, len, hosts),
         }
-        Ok(inner)
     }
 
-    #[inline]
+    #[inline(always)]
     fn ipv4(&mut self, payload: &[u8], len: usize, secret: Secret) -> Result<(), DropReason> {
         let ip = Ipv4::parse_head(payload, len).map_err(|_| DropReason::MalformedIpv4)?;
         let behind = payload.get(ip.header_len()..).unwrap_or(&[]);
@@ -129,9 +146,8 @@ impl Inner {
         Ok(())
     }
 
-    #[cold]
-    fn other(&mut self, ether_type: EtherType, payload: &[u8], len: usize, flow: u64) -> Result<(), DropReason> {
-        (self.flow, self.ip_at) = (flow, 0);
+    fn other(&mut self, ether_type: EtherType, payload: &[u8], len: usize, hosts: u64) -> Result<(), DropReason> {
+        (self.flow, self.class, self.ip_version) = (hosts, TrafficClass::default(), 0);
         match ether_type {
             EtherType::ARP => match Arp::parse(&payload[..payload.len().min(len)]) {
                 Ok(_) => Ok(()),
@@ -144,7 +160,7 @@ impl Inner {
 }
 
 /// The ports of a transport header, 0 if it has none. A UDP length that lies is refused.
-#[inline]
+#[inline(always)]
 fn transport(protocol: IpProtocol, payload: &[u8], len: usize) -> Result<u32, DropReason> {
     if protocol == IpProtocol::UDP {
         Udp::parse_head(payload, len).map_err(|_| DropReason::MalformedUdp)?;
@@ -179,9 +195,23 @@ pub(super) fn set_ecn(rest: &mut [u8], inner: &Inner, ecn: Ecn) {
     }
 }
 
-/// The Ethernet header at the beginning of `bytes`, and what comes behind its MACs.
-#[inline]
-pub(super) fn ethernet(bytes: &[u8]) -> Result<(Ethernet<'_>, &[u8]), Malformed> {
-    let (ethernet, _) = Ethernet::parse(bytes)?;
-    Ok((ethernet, &bytes[EthernetHeader::LEN - 2..]))
+/// The Ethernet header at the beginning of a frame, as numbers in registers: two loads hold all of it.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    /// Destination MAC.
+    pub(super) to: u64,
+    /// Source MAC.
+    pub(super) from: u64,
+    pub(super) ether_type: EtherType,
+}
+
+impl Link {
+    /// The header, and what is behind it.
+    #[inline(always)]
+    pub(super) fn parse(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (header, rest) = bytes.split_first_chunk::<14>()?;
+        let to = u64::from_be_bytes(*header.first_chunk()?);
+        let from = u64::from_be_bytes(*header.last_chunk()?);
+        Some((Self { to: to >> 16, from: from >> 16, ether_type: EtherType(from as u16) }, rest))
+    }
 }

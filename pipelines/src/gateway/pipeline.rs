@@ -1,17 +1,19 @@
 //! The way of a burst, every step visible. A step is a file of its name.
 //!
-//! Three passes over the burst, so that memory latency overlaps: take apart and find out where each frame's entries
-//! are; learn and decide; rewrite and send.
+//! Three passes over the burst, so that memory latency overlaps: take every frame apart; read the cache lines where
+//! their entries are; then learn, decide, rewrite and send, frame by frame.
 
 use super::counters::{Counters, DropReason};
 use super::decide::Decision;
 use super::ingress::Arrival;
 use super::learn::Fact;
+use super::parse::Parsed;
 use super::resolve::Held;
 use crate::tables::{MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use alloc::vec;
 use core::hint::black_box;
 
 /// How large a worker's tables are.
@@ -59,8 +61,8 @@ pub struct Gateway<F> {
     pub(super) shared: bool,
     /// Frames that go nowhere, freed together at the end of a burst.
     pub(super) refused: Burst<F>,
-    arrivals: Vec<Arrival>,
-    decisions: Vec<Decision>,
+    /// What is known of each frame of the burst.
+    lanes: Box<[Parsed]>,
 }
 
 impl<F: Frame> Gateway<F> {
@@ -75,8 +77,7 @@ impl<F: Frame> Gateway<F> {
             offers: VecDeque::with_capacity(super::learn::OFFERS),
             shared: limits.shared,
             refused: Burst::new(),
-            arrivals: Vec::with_capacity(BURST),
-            decisions: Vec::with_capacity(BURST),
+            lanes: vec![Parsed::default(); BURST].into(),
         }
     }
 
@@ -92,52 +93,53 @@ impl<F: Frame> Gateway<F> {
         out: &mut impl Egress<F>,
     ) {
         self.counters.received += burst.len() as u64;
-        let mut arrivals = core::mem::take(&mut self.arrivals);
-        let mut decisions = core::mem::take(&mut self.decisions);
-
-        for frame in burst.iter_mut() {
-            arrivals.push(self.ingress(snapshot, port, frame));
+        let mut lanes = core::mem::take(&mut self.lanes);
+        let mut arrivals = heapless::Vec::<Arrival, BURST>::new();
+        for (frame, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
+            // There are as many lanes, and as much room here, as a burst has frames.
+            let _ = arrivals.push(self.ingress(snapshot, port, frame, lane));
         }
-        self.fetch(snapshot, &arrivals);
-        for arrival in &arrivals {
-            decisions.push(match arrival {
-                Arrival::Bridged(parsed) => match self.learn(snapshot, parsed, now) {
-                    Ok(()) => self.decide(snapshot, parsed, now),
-                    Err(reason) => Decision::Drop(reason),
-                },
-                Arrival::Local(rest_at) => Decision::Local(*rest_at),
-                Arrival::Dropped(reason) => Decision::Drop(*reason),
-            });
-        }
-        let frames = core::mem::take(burst);
-        for ((frame, arrival), decision) in frames.into_iter().zip(&arrivals).zip(&decisions) {
-            let mut turn = Turn { snapshot, now, port, pool, out };
-            match (decision, arrival) {
-                (Decision::Forward(place), Arrival::Bridged(parsed)) => self.forward(&mut turn, frame, parsed, *place),
-                (Decision::Flood, Arrival::Bridged(parsed)) => self.flood(&mut turn, frame, parsed),
-                (Decision::Local(rest_at), _) => self.local(&mut turn, frame, usize::from(*rest_at)),
-                (Decision::Drop(reason), _) => self.refuse(port, frame, *reason),
-                (Decision::Forward(_) | Decision::Flood, _) => self.refuse(port, frame, DropReason::Truncated),
+        self.fetch(snapshot, &lanes[..arrivals.len()]);
+        let mut turn = Turn { snapshot, now, port, pool, out };
+        for ((frame, arrival), lane) in burst.drain(..).zip(&arrivals).zip(lanes.iter()) {
+            match arrival {
+                Arrival::Bridged => self.bridge(&mut turn, frame, lane),
+                Arrival::Local(rest_at) => self.local(&mut turn, frame, usize::from(*rest_at)),
+                Arrival::Dropped(reason) => self.refuse(port, frame, *reason),
             }
         }
-        arrivals.clear();
-        decisions.clear();
-        (self.arrivals, self.decisions) = (arrivals, decisions);
+        self.lanes = lanes;
         pool.free(&mut self.refused);
+    }
+
+    /// A tenant's frame, from where it came to where it goes.
+    #[inline(always)]
+    fn bridge<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        if let Err(reason) = self.learn(turn.snapshot, p, turn.now) {
+            return self.refuse(turn.port, frame, reason);
+        }
+        match self.decide(turn.snapshot, p, turn.now) {
+            Decision::Forward(place) => self.forward(turn, frame, p, place),
+            Decision::Flood => self.flood(turn, frame, p),
+            Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
+        }
     }
 
     /// Reads the cache lines in which the burst's entries most likely are, all before any is needed: the loads do not
     /// depend on each other, so the processor has them under way together.
     #[inline]
-    fn fetch(&self, snapshot: &Snapshot, arrivals: &[Arrival]) {
+    fn fetch(&self, snapshot: &Snapshot, lanes: &[Parsed]) {
         let endpoints = snapshot.endpoint_count() > 0;
         let mut sum = 0u64;
-        for arrival in arrivals {
-            if let Arrival::Bridged(parsed) = arrival {
-                sum ^= self.macs.touch(parsed.from_hash) ^ self.macs.touch(parsed.to_hash);
-                if endpoints {
-                    sum ^= snapshot.touch_endpoint(parsed.to_hash);
-                }
+        // The lane of a frame that was dropped holds an older one's hashes: a read in vain, and a branch saved.
+        for lane in lanes {
+            sum ^= self.macs.touch(lane.from_hash) ^ self.macs.touch(lane.to_hash);
+            if endpoints {
+                sum ^= snapshot.touch_endpoint(lane.to_hash);
             }
         }
         black_box(sum);

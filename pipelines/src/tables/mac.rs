@@ -14,7 +14,7 @@ const FIELD: u64 = (1 << 20) - 1;
 const PLACE: u64 = (1 << 40) - 1;
 
 /// Where frames to a host go: a segment, and the peer behind it if it is a tunnel. 40 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place(u64);
 
 impl Place {
