@@ -6,6 +6,7 @@ use crate::program::{Counts, Program, Running, Setting};
 use crate::statistics::{median, spread};
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// How long a program may take until the first packet reaches its sink.
@@ -35,6 +36,9 @@ pub struct Trial {
     pub sent: u64,
     /// Packets that reached the sink between the readings.
     pub received: u64,
+    /// Which part of the time the worker had its core: well below 1 means that others ran there. `None` where the
+    /// kernel does not tell.
+    pub core_share: Option<f64>,
 }
 
 /// All trials of one program.
@@ -54,6 +58,11 @@ impl Trials {
     /// (largest - smallest) / median of the cycles per packet.
     pub fn spread(&self) -> Option<f64> {
         spread(&self.figures(|t| t.cycles_per_packet))
+    }
+
+    /// The smallest part of the time that the worker had its core.
+    pub fn core_share(&self) -> Option<f64> {
+        self.0.iter().filter_map(|t| t.core_share).min_by(f64::total_cmp)
     }
 
     /// The median packets that came in.
@@ -104,17 +113,20 @@ fn trial(program: &mut dyn Program, setting: &Setting, schedule: Schedule) -> Re
 }
 
 /// The counters, when they were asked for, and how long the answer took.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Reading {
     asked: Instant,
     took: Duration,
     counts: Counts,
+    /// By thread: nanoseconds on a core.
+    on_core: HashMap<u32, u64>,
 }
 
 fn reading(running: &mut dyn Running) -> Result<Reading> {
     let asked = Instant::now();
     let counts = running.counts()?;
-    Ok(Reading { asked, took: asked.elapsed(), counts })
+    let took = asked.elapsed();
+    Ok(Reading { asked, took, counts, on_core: running.process().time_on_core() })
 }
 
 fn evaluate(first: Reading, last: Reading, tsc_hz: u64) -> Result<Trial> {
@@ -127,12 +139,16 @@ fn evaluate(first: Reading, last: Reading, tsc_hz: u64) -> Result<Trial> {
     let unsure = (first.took + last.took).as_secs_f64() / seconds;
     let tolerated = sent as f64 * (TOLERANCE + unsure) + 4096.0;
     ensure!(received as f64 + tolerated >= sent as f64, "{received} of {sent} packets reached the sink: it drops");
-    Ok(Trial { cycles_per_packet: seconds * tsc_hz as f64 / received as f64, sent, received })
+    // The worker is the thread that ran most.
+    let ran = last.on_core.iter().filter_map(|(id, time)| time.checked_sub(*first.on_core.get(id)?)).max();
+    let core_share = ran.filter(|r| *r > 0).map(|r| (r as f64 / 1e9 / seconds).min(1.0));
+    Ok(Trial { cycles_per_packet: seconds * tsc_hz as f64 / received as f64, sent, received, core_share })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::Process;
 
     fn evaluated(sent: u64, received: u64) -> Result<Trial> {
         let start = Instant::now();
@@ -140,6 +156,7 @@ mod tests {
             asked: start + Duration::from_secs(seconds),
             took: Duration::from_micros(100),
             counts: Counts { sent, received },
+            on_core: HashMap::from([(1, 5), (2, seconds * 900_000_000)]),
         };
         evaluate(at(0, 1000, 900), at(2, 1000 + sent, 900 + received), 2_600_000_000)
     }
@@ -149,6 +166,7 @@ mod tests {
         let trial = evaluated(52_000_000, 52_000_000).unwrap();
         assert!((trial.cycles_per_packet - 100.0).abs() < 1e-6, "{trial:?}");
         assert_eq!((trial.sent, trial.received), (52_000_000, 52_000_000));
+        assert!((trial.core_share.unwrap() - 0.9).abs() < 1e-6, "{trial:?}");
     }
 
     #[test]
@@ -160,10 +178,16 @@ mod tests {
 
     #[test]
     fn a_report_takes_medians() {
-        let trial = |cycles_per_packet, sent| Trial { cycles_per_packet, sent, received: sent };
+        let trial = |cycles_per_packet, sent| Trial {
+            cycles_per_packet,
+            sent,
+            received: sent,
+            core_share: Some(cycles_per_packet / 1000.0),
+        };
         let trials = Trials(vec![trial(100.0, 52), trial(110.0, 50), trial(500.0, 10)]);
         assert_eq!((trials.cycles(), trials.sent(), trials.received()), (Some(110.0), Some(50), Some(50)));
         assert!((trials.spread().unwrap() - 400.0 / 110.0).abs() < 1e-9);
+        assert_eq!(trials.core_share(), Some(0.1));
         assert_eq!(Trials::default().cycles(), None);
     }
 
@@ -172,7 +196,7 @@ mod tests {
         started: std::rc::Rc<std::cell::RefCell<Vec<&'static str>>>,
     }
 
-    struct Flow(u64);
+    struct Flow(u64, Process);
 
     impl Program for Fake {
         fn name(&self) -> &'static str {
@@ -180,7 +204,9 @@ mod tests {
         }
         fn start(&mut self, _: &Setting) -> Result<Box<dyn Running>> {
             self.started.borrow_mut().push(self.name);
-            Ok(Box::new(Flow(0)))
+            let wait = crate::process::arguments(["-c", "sleep 60"]);
+            let log = std::path::Path::new("/dev/null");
+            Ok(Box::new(Flow(0, Process::start("/bin/sh".as_ref(), &wait, &[], log)?)))
         }
     }
 
@@ -188,6 +214,9 @@ mod tests {
         fn counts(&mut self) -> Result<Counts> {
             self.0 += 10_000;
             Ok(Counts { sent: self.0, received: self.0 })
+        }
+        fn process(&self) -> &Process {
+            &self.1
         }
         fn stop(self: Box<Self>) -> Result<()> {
             Ok(())

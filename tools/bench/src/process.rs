@@ -4,6 +4,7 @@
 use crate::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -75,6 +76,21 @@ impl Process {
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Time that each of its threads has spent on a core, nanoseconds, by thread id.
+    pub fn time_on_core(&self) -> HashMap<u32, u64> {
+        let mut times = HashMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/task", self.id())).into_iter().flatten().flatten() {
+            // A thread that ended meanwhile, or a kernel that does not account, has no time.
+            let id = entry.file_name().to_string_lossy().parse();
+            let text = std::fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
+            let time = text.split(' ').next().and_then(|t| t.parse().ok());
+            if let (Ok(id), Some(time)) = (id, time) {
+                times.insert(id, time);
+            }
+        }
+        times
     }
 
     /// Fails, with the end of its log, once the program has ended.
@@ -269,6 +285,24 @@ mod tests {
         let mut process = Process::start(Path::new(SH), &shell("echo no memory; exit 1"), &[], &log).unwrap();
         let error = process.until(Duration::from_secs(10), || Ok(None::<()>)).unwrap_err().to_string();
         assert!(error.contains("ended too soon") && error.contains("no memory"), "{error}");
+    }
+
+    #[test]
+    fn a_busy_program_spends_time_on_a_core() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let mut process = Process::start(Path::new(SH), &shell("while :; do :; done"), &[], &log).unwrap();
+        let busy = process.id();
+        let spent = |process: &Process| process.time_on_core().get(&busy).copied().unwrap_or(0);
+        let before = spent(&process);
+        for _ in 0..1000 {
+            if spent(&process) > before + 20_000_000 {
+                return;
+            }
+            process.alive().unwrap();
+            sleep(Duration::from_millis(10));
+        }
+        panic!("10 s, and it never ran for 20 ms");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod testpmd;
 pub mod weir;
 
 use crate::memory::Memory;
+use crate::process::Process;
 use crate::trace::Traffic;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -90,6 +91,8 @@ pub trait Program {
 pub trait Running {
     /// Reads its counters, as they are between the call and its return.
     fn counts(&mut self) -> Result<Counts>;
+    /// The process that forwards.
+    fn process(&self) -> &Process;
     /// Ends it, and makes sure that it ended well.
     fn stop(self: Box<Self>) -> Result<()>;
 }

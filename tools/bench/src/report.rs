@@ -40,6 +40,8 @@ pub struct CaseReport {
     pub spread: Option<f64>,
     /// The same of testpmd io's: what the machine itself swung by.
     pub testpmd_io_spread: Option<f64>,
+    /// The smallest part of a trial that any program's worker had its core: below 1, others ran there.
+    pub core_share: Option<f64>,
     /// Packets that Weir took from the source.
     pub sent: Option<u64>,
     /// Packets that the sink took from Weir.
@@ -106,6 +108,7 @@ impl CaseReport {
             ratio: weir.zip(io).map(|(weir, io)| weir / io),
             spread: of("weir").and_then(Trials::spread),
             testpmd_io_spread: of("testpmd io").and_then(Trials::spread),
+            core_share: trials.values().filter_map(Trials::core_share).min_by(f64::total_cmp),
             sent: of("weir").and_then(Trials::sent),
             received: of("weir").and_then(Trials::received),
             verified,
@@ -211,11 +214,23 @@ fn legend(first: &CaseReport, cases: &[CaseReport]) -> String {
                 case.case, case.flows
             );
         }
-        if case.testpmd_io_spread.is_some_and(|s| s > 0.2) {
+        let percent = |part: f64| (part * 100.0).round();
+        if let Some(share) = case.core_share.filter(|s| *s < 0.97) {
             let _ = writeln!(
                 text,
-                "{}, {} flows: testpmd io itself swung by more than 20 %: the machine was not idle, measure again.",
-                case.case, case.flows
+                "{}, {} flows: a worker had its core for {} % of the time only: the machine was not idle, measure again.",
+                case.case,
+                case.flows,
+                percent(share)
+            );
+        }
+        if let Some(spread) = case.testpmd_io_spread.filter(|s| *s > 0.2) {
+            let _ = writeln!(
+                text,
+                "{}, {} flows: testpmd io itself swung by {} %: compare with care, or measure again.",
+                case.case,
+                case.flows,
+                percent(spread)
             );
         }
     }
@@ -228,7 +243,7 @@ mod tests {
     use crate::trace::Case;
 
     fn report(weir: bool) -> CaseReport {
-        let trial = |cycles_per_packet| Trial { cycles_per_packet, sent: 1000, received: 990 };
+        let trial = |cycles_per_packet| Trial { cycles_per_packet, sent: 1000, received: 990, core_share: Some(0.5) };
         let trials = |cycles: &[f64]| Trials(cycles.iter().map(|c| trial(*c)).collect());
         let mut programs = BTreeMap::from([
             ("testpmd io", trials(&[40.0, 50.0, 42.0])),
@@ -279,7 +294,8 @@ mod tests {
         {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
-        assert!(text.contains("testpmd io itself swung"), "{text}");
+        assert!(text.contains("testpmd io itself swung by 24 %"), "{text}");
+        assert!(text.contains("a worker had its core for 50 % of the time only"), "{text}");
     }
 
     #[test]

@@ -212,6 +212,10 @@ impl Switching {
 }
 
 impl Running for Switching {
+    fn process(&self) -> &Process {
+        &self.switch
+    }
+
     fn counts(&mut self) -> Result<Counts> {
         self.switch.alive()?;
         let sent = self.count(self.source_bridge(), "source", "rx")?;

@@ -96,6 +96,10 @@ struct Forwarding {
 }
 
 impl Running for Forwarding {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+
     fn counts(&mut self) -> Result<Counts> {
         // Port after port; the source is port 0, the sink port 1.
         self.dialogue.say("show port stats all")?;

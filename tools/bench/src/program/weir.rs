@@ -172,6 +172,10 @@ impl Forwarding {
 }
 
 impl Running for Forwarding {
+    fn process(&self) -> &Process {
+        &self.process
+    }
+
     fn counts(&mut self) -> Result<Counts> {
         let stats = self.stats()?;
         let (source, sink) = source_and_sink(&stats)?;
