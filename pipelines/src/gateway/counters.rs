@@ -52,7 +52,8 @@ named! {
         VxlanFlags = "vxlan_flags",
         /// From a peer that the bridge does not list, where it asks for that.
         PeerNotListed = "peer_not_listed",
-        /// A VLAN tag within a tunnel whose segment does not carry tags (RFC 7348 §6.1).
+        /// A VLAN tag of its own, from or to a tunnel whose segment does not carry tags (RFC 7348 §6.1), or to an untagged
+        /// segment, where it would be taken for another VLAN's.
         InnerTag = "inner_tag",
         /// A source MAC that no host has: multicast, zero, or this gateway's own.
         SourceMac = "source_mac",

@@ -46,8 +46,10 @@ impl<F: Frame> Gateway<F> {
         if place == p.place {
             return Decision::Drop(DropReason::SameSegment);
         }
-        if place.peer().is_some() && p.is_from_tunnel() {
-            return Decision::Drop(DropReason::SplitHorizon);
+        if let (Some(peer), Some(origin)) = (place.peer(), p.origin) {
+            // A peer that got its number within this burst is the same one without it.
+            let back = place.segment() == p.place.segment() && self.peers.peer(snapshot, peer) == Some(origin);
+            return Decision::Drop(if back { DropReason::SameSegment } else { DropReason::SplitHorizon });
         }
         Decision::Forward(place)
     }

@@ -9,9 +9,9 @@ use crate::tables::{Attachment, BridgeId, Peer, Place, PortId, SegmentKind, Snap
 use crate::wire::{EtherType, IpProtocol, Ipv4, MacAddr, Malformed, Tag, TrafficClass, Udp, VXLAN_PORT, Vxlan};
 use crate::{Checksum, Frame};
 
-/// So many bytes are brought into the first segment of a frame that has several: an outer header with IPv4 options, and
-/// an inner one with two tags and options.
-const HEADERS: usize = 192;
+/// So many bytes are brought into the first segment of a frame that has several: an outer header with a tag and IPv4 options
+/// (94), an inner one with two tags (22) and IPv6 extension headers as far as they are walked, and UDP's (112).
+const HEADERS: usize = 256;
 
 /// What a frame turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +78,12 @@ impl<F: Frame> Gateway<F> {
         frame: &F,
         lane: &mut Parsed,
     ) -> Result<bool, DropReason> {
-        let to = MacAddr::from_bits(link.to);
-        let ours = snapshot.ports().get(port.index()).is_some_and(|p| p.mac == to);
+        let (to, from) = (MacAddr::from_bits(link.to), MacAddr::from_bits(link.from));
+        let own = snapshot.ports().get(port.index()).map_or(MacAddr::ZERO, |p| p.mac);
+        if !from.is_source() || from == own {
+            return Err(DropReason::SourceMac);
+        }
+        let ours = to == own;
         if !(ours || to.is_broadcast() && link.ether_type == EtherType::ARP) {
             return Err(DropReason::NotForUs);
         }
@@ -92,6 +96,10 @@ impl<F: Frame> Gateway<F> {
         let (head, ip_at) = (frame.head(), usize::from(rest_at) + 2);
         let ip = Ipv4::parse_head(&head[ip_at..], frame.len() - ip_at).map_err(|_| DropReason::MalformedIpv4)?;
         let vtep = snapshot.vtep_at(port, ip.destination()).ok_or(DropReason::NotForUs)?;
+        // Nobody to answer, and no peer: no single host has such an address (RFC 1122 §3.2.1.3), or it is the vtep's own.
+        if matches!(ip.source().octets()[0], 0 | 127 | 224..) || ip.source() == ip.destination() {
+            return Err(DropReason::NotForUs);
+        }
         match frame.ip_checksum() {
             Checksum::Good => {}
             Checksum::Unknown if ip.checksum_holds() => {}

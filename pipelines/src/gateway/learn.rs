@@ -68,6 +68,13 @@ impl<F: Frame> Gateway<F> {
             }
             return Ok(());
         }
+        // Its peer may have got a number since the burst was taken apart, with a frame before this one.
+        if let (None, Some(peer)) = (p.place.peer(), p.origin)
+            && let Some(ix) = self.peers.find(snapshot, peer)
+            && self.macs.renew(p.from_hash, p.from, Place::new(p.place.segment(), Some(ix)), now).is_some()
+        {
+            return Ok(());
+        }
         self.learn_at(snapshot, p.from, p.place.segment(), p.origin, now);
         if self.shared {
             self.offer(p, now);

@@ -86,12 +86,12 @@ impl<F: Frame> Gateway<F> {
         let ip = Ipv4::parse_head(&head[ip_at..], len - ip_at).map_err(|_| DropReason::MalformedIpv4)?;
         let (header_len, total_len, ttl) = (ip.header_len(), ip.total_len(), ip.ttl());
         let (icmp, _) = Icmp::parse(&head[ip_at + header_len..]).map_err(|_| DropReason::Truncated)?;
+        // What lies behind the IP length is padding, and no part of the message.
+        if total_len < header_len + 8 {
+            return Err(DropReason::Truncated);
+        }
         // Options ask for more than an answer, and nobody needs them in a ping.
         if header_len != 20 || icmp.icmp_type() != IcmpType::ECHO_REQUEST || icmp.code() != 0 {
-            return Err(DropReason::NotForUs);
-        }
-        let source = ip.source();
-        if source.is_broadcast() || source.is_multicast() || source.is_loopback() || source.is_unspecified() {
             return Err(DropReason::NotForUs);
         }
         let macs = &mut head[..12];

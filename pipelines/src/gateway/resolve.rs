@@ -134,6 +134,7 @@ impl<F: Frame> Gateway<F> {
         for one in due {
             match one {
                 Due::Ask(question) => self.ask(turn, question),
+                Due::Release(neighbour) => self.release(turn, neighbour),
                 Due::Failed(neighbour) => {
                     self.counters.count(Event::NeighbourFailed);
                     while let Some((port, frame)) = self.held.take(neighbour) {

@@ -24,6 +24,15 @@ impl<F: Frame> Gateway<F> {
         let Some(segment) = turn.snapshot.segment(place.segment()) else {
             return self.refuse(turn.port, frame, DropReason::PeerGone);
         };
+        // On an untagged segment, a tag of the frame's own would make it another VLAN's at the next switch, which may be
+        // another tenant's; in a tunnel, RFC 7348 §6.1 wants none.
+        let bare = match segment.kind {
+            SegmentKind::Vlan { vid, .. } => vid.is_none(),
+            SegmentKind::Vxlan { .. } => !segment.carry_tags,
+        };
+        if p.inner.tagged && bare {
+            return self.refuse(turn.port, frame, DropReason::InnerTag);
+        }
         match (segment.kind, place.peer()) {
             (SegmentKind::Vlan { port, vid }, _) => self.emit_on_vlan(turn, frame, p, port, vid),
             (SegmentKind::Vxlan { vni, vtep }, Some(peer)) => {

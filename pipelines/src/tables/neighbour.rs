@@ -73,6 +73,8 @@ pub enum Due {
     Ask(Question),
     /// It has just failed: drop what waits for it.
     Failed(u32),
+    /// Its MAC has just been configured: send what waits for it.
+    Release(u32),
 }
 
 /// The table. Entries keep their number until the process ends; there are few next hops.
@@ -139,7 +141,12 @@ impl NeighbourTable {
         let entry = &mut self.entries[number as usize];
         entry.vtep = vtep;
         match configured {
-            Some(mac) => (entry.mac, entry.state) = (mac, NeighbourState::Permanent),
+            Some(mac) => {
+                if entry.state != NeighbourState::Permanent {
+                    entry.due = now;
+                }
+                (entry.mac, entry.state) = (mac, NeighbourState::Permanent);
+            }
             None if entry.state == NeighbourState::Permanent => {
                 (entry.state, entry.attempts, entry.due) = (NeighbourState::Resolving, 0, now);
             }
@@ -194,7 +201,10 @@ impl NeighbourTable {
                 continue;
             }
             match entry.state {
-                NeighbourState::Permanent => {}
+                NeighbourState::Permanent => {
+                    entry.due = Time::from_millis(u64::MAX);
+                    each(Due::Release(number));
+                }
                 // Nobody needs it: asked again once somebody does.
                 NeighbourState::Reachable if !entry.wanted => {}
                 NeighbourState::Reachable => {
