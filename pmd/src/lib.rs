@@ -44,6 +44,7 @@
 mod cycles;
 mod eal;
 mod error;
+mod large_pages;
 mod lcore;
 mod logging;
 mod mbuf;
@@ -56,6 +57,7 @@ mod segment;
 pub use cycles::{cycles, cycles_per_second};
 pub use eal::{Eal, EalConfig, version};
 pub use error::PmdError;
+pub use large_pages::LargePages;
 pub use lcore::{Lcore, LcoreHandle};
 pub use mbuf::{Checksum, HEADROOM, Mbuf, MbufFlags};
 pub use mempool::Mempool;
