@@ -71,7 +71,8 @@ impl Opened {
                 promiscuous: true,
                 rx_pools: vec![pool.clone()],
             };
-            let started = port.start(&port_config).map_err(|e| BootError::Start(format!("port {}: {e}", section.name)))?;
+            let started =
+                port.start(&port_config).map_err(|e| BootError::Start(format!("port {}: {e}", section.name)))?;
             note(&section, &port_config, &started, workers);
             facts.push(fact(&section, &can, &port_config, &started));
             deal(PortId(n as u16), started, &mut lines);
@@ -110,7 +111,14 @@ fn fact(section: &Section, can: &Capabilities, config: &PortConfig, started: &St
         tx_queues: config.tx_queues,
         ..PortStats::default()
     };
-    log::info!("port {}: {} ({}), MAC {}, link {}", row.name, row.device, row.driver, row.mac, if link_up { "up" } else { "down" });
+    log::info!(
+        "port {}: {} ({}), MAC {}, link {}",
+        row.name,
+        row.device,
+        row.driver,
+        row.mac,
+        if link_up { "up" } else { "down" }
+    );
     PortFacts { row, control: Some(started.control.clone()) }
 }
 

@@ -49,7 +49,13 @@ pub struct Report {
 }
 
 impl Report {
-    fn problem(&mut self, key: impl Into<String>, value: impl ToString, what: impl Into<String>, mend: impl Into<String>) {
+    fn problem(
+        &mut self,
+        key: impl Into<String>,
+        value: impl ToString,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) {
         self.problems.push(Problem { key: key.into(), value: value.to_string(), what: what.into(), mend: mend.into() });
     }
 }
@@ -78,10 +84,20 @@ fn cores(config: &Config, facts: &Facts, report: &mut Report) {
             report.problem(key, core, "the core is named twice", "name each core once");
         } else if !facts.online.contains(core) {
             let there = list(&facts.online);
-            report.problem(key, core, "this machine has no such core online", format!("use some of {there} (lscpu -e)"));
+            report.problem(
+                key,
+                core,
+                "this machine has no such core online",
+                format!("use some of {there} (lscpu -e)"),
+            );
         } else if !facts.allowed.contains(core) {
             let what = format!("this process may run on {} only", list(&facts.allowed));
-            report.problem(key, core, what, format!("taskset -pc {core} $$, or CPUAffinity= of the unit, then start again"));
+            report.problem(
+                key,
+                core,
+                what,
+                format!("taskset -pc {core} $$, or CPUAffinity= of the unit, then start again"),
+            );
         }
     }
 }
@@ -102,7 +118,12 @@ fn ports(config: &Config, facts: &Facts, report: &mut Report) {
         let device = port.device.split(',').next().unwrap_or_default();
         if let Some(first) = devices.insert(device, i) {
             let what = format!("port[{first}] uses {device} already");
-            report.problem(key("device"), quoted(&port.device), what, "give each port its own device (vdevs are numbered)");
+            report.problem(
+                key("device"),
+                quoted(&port.device),
+                what,
+                "give each port its own device (vdevs are numbered)",
+            );
         }
         if let Some(first) = port.argument("iface").and_then(|iface| interfaces.insert(iface, i)) {
             let what = format!("port[{first}] uses this interface already");
@@ -131,7 +152,12 @@ fn device_is_there(port: &Port, key: &str, facts: &Facts, report: &mut Report) {
         let address = port.device.split(',').next().unwrap_or_default();
         let bind = format!("modprobe vfio-pci && dpdk-devbind.py --bind=vfio-pci {address}");
         return match facts.pci.get(address).map(Option::as_deref) {
-            None => report.problem(key, value, "there is no such PCI device", "dpdk-devbind.py --status shows those there are"),
+            None => report.problem(
+                key,
+                value,
+                "there is no such PCI device",
+                "dpdk-devbind.py --status shows those there are",
+            ),
             Some(Some("vfio-pci" | "uio_pci_generic" | "igb_uio" | "mlx5_core" | "mlx4_core")) => {}
             Some(None) => report.problem(key, value, "the device has no driver; DPDK needs vfio-pci", bind),
             Some(Some(driver)) => {
@@ -186,7 +212,9 @@ fn hugepages(config: &Config, facts: &Facts, report: &mut Report) {
         (_, None) => report.hugepages = true,
         (Hugepages::Require, Some((what, mend))) => report.problem(key, "\"require\"", what, mend),
         (Hugepages::Auto, Some((what, mend))) => {
-            report.warnings.push(format!("{key} = \"auto\": {what}: running on ordinary pages, which is slower ({mend})"));
+            report
+                .warnings
+                .push(format!("{key} = \"auto\": {what}: running on ordinary pages, which is slower ({mend})"));
         }
     }
 }
@@ -200,7 +228,8 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
     // Each receive descriptor of a NIC holds a buffer, and each worker works on a burst.
     let least = rx + 64 * queues;
     if mbufs < least {
-        let what = format!("the rx descriptors of all ports and workers hold {rx} buffers already, and bursts need some");
+        let what =
+            format!("the rx descriptors of all ports and workers hold {rx} buffers already, and bursts need some");
         report.problem("dpdk.mbufs", mbufs, what, format!("mbufs = {}", (least + tx).next_power_of_two()));
     } else if mbufs < rx + tx + 64 * queues {
         let what = "if every queue fills, the buffers run out";
@@ -214,7 +243,8 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
     let heap = u64::from(config.tables.macs) * MAC_BYTES * queues >> 10;
     let ordinary = if report.hugepages { heap } else { heap + (u64::from(dpdk.memory_mib) << 10) };
     if facts.available_kib > 0 && ordinary > facts.available_kib {
-        let what = format!("packet memory and tables need {} MiB, {} are free", ordinary >> 10, facts.available_kib >> 10);
+        let what =
+            format!("packet memory and tables need {} MiB, {} are free", ordinary >> 10, facts.available_kib >> 10);
         report.problem("dpdk.memory_mib", dpdk.memory_mib, what, "lower memory_mib, mbufs or tables.macs (free -m)");
     }
     if dpdk.file_prefix.is_empty() || dpdk.file_prefix.contains(['/', '%']) {

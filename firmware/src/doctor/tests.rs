@@ -59,7 +59,9 @@ fn cores_must_exist_be_allowed_and_differ() {
 #[test]
 fn names_devices_and_interfaces_must_differ() {
     one_problem(with("up0", "lan0", |_| {}), "port[1].name", "\"lan0\"", "own name");
-    let twice = with("0000:01:00.0", "net_af_packet0,iface=veth1", |f| drop(f.interfaces.insert("veth1".into())));
+    let twice = with("0000:01:00.0", "net_af_packet0,iface=veth1", |f| {
+        f.interfaces.insert("veth1".into());
+    });
     one_problem(twice, "port[1].device", "\"net_af_packet0,iface=veth1\"", "own device");
     let shared = with("0000:01:00.0", "net_af_packet1,iface=veth0", |_| {});
     one_problem(shared, "port[1].device", "\"net_af_packet1,iface=veth0\"", "own interface");
@@ -69,9 +71,8 @@ fn names_devices_and_interfaces_must_differ() {
 fn a_pci_device_must_be_there_and_bound() {
     let key = "port[1].device";
     one_problem(with("", "", |f| f.pci.clear()), key, "\"0000:01:00.0\"", "dpdk-devbind.py --status");
-    let bound = |driver: Option<&str>| {
-        with("", "", |f| drop(f.pci.insert("0000:01:00.0".into(), driver.map(str::to_owned))))
-    };
+    let bound =
+        |driver: Option<&str>| with("", "", |f| drop(f.pci.insert("0000:01:00.0".into(), driver.map(str::to_owned))));
     one_problem(bound(Some("ixgbe")), key, "\"0000:01:00.0\"", "dpdk-devbind.py --bind=vfio-pci 0000:01:00.0");
     one_problem(bound(None), key, "\"0000:01:00.0\"", "dpdk-devbind.py --bind=vfio-pci 0000:01:00.0");
 }
@@ -91,7 +92,9 @@ fn an_interface_must_be_there_and_may_be_opened() {
 fn hugepages_are_taken_missed_or_done_without() {
     let require = "[dpdk]\nhugepages = \"require\"\n[workers]";
     one_problem(
-        with("[workers]", require, |f| drop(f.free_hugepages.insert(2048, 255))),
+        with("[workers]", require, |f| {
+            f.free_hugepages.insert(2048, 255);
+        }),
         "dpdk.hugepages",
         "\"require\"",
         "sysctl vm.nr_hugepages=256",
@@ -121,9 +124,24 @@ fn numbers_must_be_in_range() {
     one_problem(with("name = \"up0\"", "name = \"up0\"\nmtu = 60", |_| {}), "port[1].mtu", "60", "1500");
     let odd = with("name = \"up0\"", "name = \"up0\"\nrx_descriptors = 1000", |_| {});
     one_problem(odd, "port[1].rx_descriptors", "1000", "1024");
-    one_problem(with("[workers]", "[tables]\nbridges = 70000\n[workers]", |_| {}), "tables.bridges", "70000", "default");
-    one_problem(with("[workers]", "[rpc]\nmax_connections = 0\n[workers]", |_| {}), "rpc.max_connections", "0", "default");
-    one_problem(with("[workers]", "[dpdk]\nfile_prefix = \"a/b\"\n[workers]", |_| {}), "dpdk.file_prefix", "\"a/b\"", "weir");
+    one_problem(
+        with("[workers]", "[tables]\nbridges = 70000\n[workers]", |_| {}),
+        "tables.bridges",
+        "70000",
+        "default",
+    );
+    one_problem(
+        with("[workers]", "[rpc]\nmax_connections = 0\n[workers]", |_| {}),
+        "rpc.max_connections",
+        "0",
+        "default",
+    );
+    one_problem(
+        with("[workers]", "[dpdk]\nfile_prefix = \"a/b\"\n[workers]", |_| {}),
+        "dpdk.file_prefix",
+        "\"a/b\"",
+        "weir",
+    );
 }
 
 #[test]

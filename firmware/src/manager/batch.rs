@@ -170,7 +170,8 @@ pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied 
         }
     }
     if silent > 0 {
-        let what = "ARP and ND suppression is not implemented yet: their addresses are kept, but nothing answers from them";
+        let what =
+            "ARP and ND suppression is not implemented yet: their addresses are kept, but nothing answers from them";
         applied.warnings.push(format!("{silent} endpoint(s) with ips: {what}"));
     }
     applied

@@ -103,10 +103,13 @@ impl Crew {
     /// `UNAVAILABLE`, naming the core of a worker that did not answer in time.
     pub fn reports(&mut self, ports: usize) -> Result<Vec<Box<Report>>, Error> {
         let number = self.next_number();
-        self.ask(|_| Request::Report(Box::new(Report::new(number, ports))), |request| match request {
-            Request::Report(report) if report.number == number => Some(report),
-            _ => None,
-        })
+        self.ask(
+            |_| Request::Report(Box::new(Report::new(number, ports))),
+            |request| match request {
+                Request::Report(report) if report.number == number => Some(report),
+                _ => None,
+            },
+        )
     }
 
     /// The next hops of every worker, in order; at most `room` of each.

@@ -20,7 +20,7 @@ pub struct Host {
 }
 
 /// Every configured object.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     pub(super) bridges: BTreeMap<Name, Bridge>,
     pub(super) vteps: BTreeMap<Name, Vtep>,
@@ -101,7 +101,9 @@ impl Desired {
     /// If the object has another key.
     pub fn set(&mut self, key: &ObjectKey, new: Option<Object>) -> Option<Object> {
         match (key, new) {
-            (ObjectKey::Bridge(name), Some(Object::Bridge(o))) => self.bridges.insert(name.clone(), o).map(Object::Bridge),
+            (ObjectKey::Bridge(name), Some(Object::Bridge(o))) => {
+                self.bridges.insert(name.clone(), o).map(Object::Bridge)
+            }
             (ObjectKey::Bridge(name), None) => self.bridges.remove(name).map(Object::Bridge),
             (ObjectKey::Vtep(name), Some(Object::Vtep(o))) => self.set_vtep(name, Some(o)),
             (ObjectKey::Vtep(name), None) => self.set_vtep(name, None),

@@ -114,7 +114,9 @@ mod tests {
         ] {
             assert_eq!(ObjectKey::parse(kind, id).unwrap().to_api(), Key { kind, id: id.to_owned() });
         }
-        for (kind, id) in [(Kind::Peer, "vxlan/10000"), (Kind::Endpoint, "red"), (Kind::Endpoint, "red/01:00:00:00:00:00")] {
+        for (kind, id) in
+            [(Kind::Peer, "vxlan/10000"), (Kind::Endpoint, "red"), (Kind::Endpoint, "red/01:00:00:00:00:00")]
+        {
             assert!(ObjectKey::parse(kind, id).unwrap_err().contains("expected"));
         }
     }

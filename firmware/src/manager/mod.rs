@@ -196,12 +196,17 @@ impl Manager {
             return Err(fault(code::INVALID_PARAMS, "a next hop belongs to no bridge", "bridge", bridge));
         }
         let after = list.after.as_deref().map(str::parse::<usize>).transpose();
-        let after = after.map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;
+        let after = after
+            .map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;
         let entries = self.crew.neighbours(self.limits.neighbours as usize)?;
         let by_worker = self.crew.links().iter().zip(&entries);
         let rows = by_worker.flat_map(|(link, entries)| views::neighbours(&self.ports, link.core, entries));
         let rows = rows.enumerate().skip(after.map_or(0, |n| n.saturating_add(1)));
-        Ok(pages::page(self.configuration.generation(), limit, rows.map(|(n, row)| (n.to_string(), serde_json::json!(row)))))
+        Ok(pages::page(
+            self.configuration.generation(),
+            limit,
+            rows.map(|(n, row)| (n.to_string(), serde_json::json!(row))),
+        ))
     }
 
     fn stats(&mut self) -> Result<Stats, Error> {

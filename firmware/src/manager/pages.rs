@@ -77,12 +77,14 @@ pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result
             Box::new(from(&state.vteps, after).map(|(_, o)| Object::Vtep(o.clone())))
         }
         (Kind::Segment, after) => {
-            let after = after.as_ref().and_then(|k| if let ObjectKey::Segment(id) = k { Some(id.clone()) } else { None });
+            let after =
+                after.as_ref().and_then(|k| if let ObjectKey::Segment(id) = k { Some(id.clone()) } else { None });
             let ids = segments(state, bridge, after.map_or(Bound::Unbounded, Bound::Excluded));
             Box::new(ids.filter_map(|id| state.segments.get(id)).cloned().map(Object::Segment))
         }
         (Kind::Peer, after) => {
-            let after = after.as_ref().and_then(|k| if let ObjectKey::Peer(s, a) = k { Some((s.clone(), *a)) } else { None });
+            let after =
+                after.as_ref().and_then(|k| if let ObjectKey::Peer(s, a) = k { Some((s.clone(), *a)) } else { None });
             let first = after.as_ref().map_or(Bound::Unbounded, |(s, _)| Bound::Included(s.clone()));
             let all = segments(state, bridge, first).filter_map(|id| state.peers.get_key_value(id));
             let rows = all.flat_map(|(segment, addresses)| addresses.iter().map(move |a| (segment, *a)));
@@ -90,7 +92,9 @@ pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result
             Box::new(rows.map(|(segment, address)| Object::Peer(Peer { segment: segment.clone(), address })))
         }
         (Kind::Endpoint, after) => {
-            let after = after.as_ref().and_then(|k| if let ObjectKey::Endpoint(b, m) = k { Some((b.clone(), *m)) } else { None });
+            let after = after
+                .as_ref()
+                .and_then(|k| if let ObjectKey::Endpoint(b, m) = k { Some((b.clone(), *m)) } else { None });
             let first = after.as_ref().map_or(Bound::Unbounded, |(b, _)| Bound::Included(b.clone()));
             let bridges = state.endpoints.range((first, Bound::Unbounded));
             let bridges = bridges.filter(move |(b, _)| bridge.as_ref().is_none_or(|only| only == *b));
@@ -109,7 +113,11 @@ fn from<'a, K: Ord, V>(map: &'a BTreeMap<K, V>, after: Option<&K>) -> impl Itera
 }
 
 /// Segment ids in order, of one bridge or of all.
-fn segments(state: &Desired, bridge: Option<Name>, first: Bound<SegmentId>) -> Box<dyn Iterator<Item = &SegmentId> + '_> {
+fn segments(
+    state: &Desired,
+    bridge: Option<Name>,
+    first: Bound<SegmentId>,
+) -> Box<dyn Iterator<Item = &SegmentId> + '_> {
     match bridge {
         Some(bridge) => {
             let ids = state.segments_of_bridge.get(&bridge);

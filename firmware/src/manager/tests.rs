@@ -1,0 +1,537 @@
+//! The manager without devices: what it accepts, what it refuses and how it says so, and what becomes of the snapshot.
+
+use super::configuration::Configuration;
+use super::desired::Desired;
+use super::*;
+use crate::config::Tables;
+use serde_json::{Value, json};
+use weir_api::message::Op;
+use weir_api::object::{Kind, Object};
+use weir_pipelines::tables::{
+    Attachment, BridgeId, Location, Peer, PeerIx, PortId, PortInfo, Secret, SegmentIx, SegmentKind, Snapshot, VtepIx,
+};
+use weir_pipelines::wire::{MacAddr, Vni};
+
+fn empty(ports: usize) -> Snapshot {
+    let infos: Vec<_> = (0..ports).map(|n| PortInfo { mac: MacAddr([2, 0, 0, 0, 1, n as u8]), mtu: 1500 }).collect();
+    Snapshot::new(Secret::new([1, 2]), &infos)
+}
+
+fn configuration(limits: Tables) -> Configuration {
+    let ports = ["lan0", "up0"].map(|n| n.parse().unwrap());
+    Configuration::new(ports.to_vec(), limits, empty(2))
+}
+
+fn manager() -> Manager {
+    let limits = Tables::default();
+    Manager::new(configuration(limits.clone()), limits, None, Crew::default(), Vec::new(), None)
+}
+
+fn ops(json: Value) -> Vec<Op> {
+    serde_json::from_value(json).unwrap()
+}
+
+fn apply(c: &mut Configuration, json: Value) -> Result<Applied, Error> {
+    c.apply(Apply { ops: ops(json), ..Apply::default() }, |_, _, _| Ok(()))
+}
+
+/// A bridge with a VLAN, a VXLAN segment, a peer, and a host on each side.
+fn red() -> Value {
+    json!([
+        {"put": {"bridge": {"name": "red"}}},
+        {"put": {"vtep": {"name": "up", "port": "up0", "address": "192.0.2.1/24", "gateway": "192.0.2.254"}}},
+        {"put": {"segment": {"id": "vlan/lan0/100", "bridge": "red"}}},
+        {"put": {"segment": {"id": "vxlan/7", "bridge": "red", "vtep": "up"}}},
+        {"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.2"}}},
+        {"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:01", "location": "vlan/lan0/100"}}},
+        {"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:02", "location": "vxlan/7/192.0.2.3"}}},
+    ])
+}
+
+fn with_red() -> Configuration {
+    let mut c = configuration(Tables::default());
+    apply(&mut c, red()).unwrap();
+    c
+}
+
+fn whole(c: &Configuration) -> Vec<Object> {
+    c.desired().keys().map(|key| c.desired().get(&key).unwrap()).collect()
+}
+
+/// Applies to `red`, expects a refusal at a path with a value, and that nothing changed.
+#[track_caller]
+fn refused(json: Value, code: i32, path: &str, value: &str, message: &str) {
+    let mut c = with_red();
+    let before = (c.desired().clone(), c.generation(), meaning(&c));
+    let error = apply(&mut c, json).unwrap_err();
+    let data = error.data.clone().unwrap();
+    assert_eq!((error.code, data.path.as_str(), data.value.as_str()), (code, path, value), "{error:?}");
+    assert!(error.message.contains(message), "{error:?}");
+    assert!(before == (c.desired().clone(), c.generation(), meaning(&c)), "something changed");
+}
+
+const INVALID: i32 = code::INVALID_STATE;
+
+#[test]
+fn references_must_exist() {
+    let put = |object: Value| json!([{"put": object}]);
+    let segment = put(json!({"segment": {"id": "vlan/lan0/200", "bridge": "blue"}}));
+    refused(segment, INVALID, "ops[0].put.segment.bridge", "blue", "no bridge blue");
+    let segment = put(json!({"segment": {"id": "vxlan/8", "bridge": "red", "vtep": "down"}}));
+    refused(segment, INVALID, "ops[0].put.segment.vtep", "down", "no vtep down");
+    let segment = put(json!({"segment": {"id": "vlan/lan9/200", "bridge": "red"}}));
+    refused(segment, INVALID, "ops[0].put.segment.id", "lan9", "only lan0, up0");
+    let peer = put(json!({"peer": {"segment": "vxlan/8", "address": "192.0.2.9"}}));
+    refused(peer, INVALID, "ops[0].put.peer.segment", "vxlan/8", "no segment vxlan/8");
+    let vtep = put(json!({"vtep": {"name": "b", "port": "up9", "address": "192.0.2.5/24"}}));
+    refused(vtep, INVALID, "ops[0].put.vtep.port", "up9", "only lan0, up0");
+    let host = put(json!({"endpoint": {"bridge": "blue", "mac": "02:00:00:00:00:09", "location": "vlan/lan0/100"}}));
+    refused(host, INVALID, "ops[0].put.endpoint.bridge", "blue", "no bridge blue");
+    let host = put(json!({"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:09", "location": "vlan/lan0/101"}}));
+    refused(host, INVALID, "ops[0].put.endpoint.location", "vlan/lan0/101", "no segment vlan/lan0/101");
+}
+
+#[test]
+fn an_endpoint_is_on_a_segment_of_its_bridge() {
+    let host = json!([
+        {"put": {"bridge": {"name": "blue"}}},
+        {"put": {"endpoint": {"bridge": "blue", "mac": "02:00:00:00:00:09", "location": "vlan/lan0/100"}}},
+    ]);
+    refused(host, INVALID, "ops[1].put.endpoint.location", "vlan/lan0/100", "belongs to bridge red");
+    let moved = json!([
+        {"put": {"bridge": {"name": "blue"}}},
+        {"put": {"segment": {"id": "vlan/lan0/100", "bridge": "blue"}}},
+    ]);
+    let stranded = "endpoint red/02:00:00:00:00:01 is on this segment";
+    refused(moved, INVALID, "ops[1].put.segment.bridge", "blue", stranded);
+}
+
+#[test]
+fn a_segment_fits_its_kind() {
+    let put = |object: Value| json!([{"put": {"segment": object}}]);
+    let vtep = put(json!({"id": "vlan/lan0/200", "bridge": "red", "vtep": "up"}));
+    refused(vtep, INVALID, "ops[0].put.segment.vtep", "up", "VLAN segment has no vtep");
+    let none = put(json!({"id": "vxlan/8", "bridge": "red"}));
+    refused(none, INVALID, "ops[0].put.segment.vtep", "nothing", "needs a vtep");
+    let tags = put(json!({"id": "vlan/lan0/200", "bridge": "red", "carry_tags": true}));
+    refused(tags, INVALID, "ops[0].put.segment.carry_tags", "true", "tunnel");
+    let untagged = put(json!({"id": "vlan/up0/untagged", "bridge": "red"}));
+    refused(untagged, INVALID, "ops[0].put.segment.id", "vlan/up0/untagged", "belongs to vtep up");
+    let peer = json!([{"put": {"peer": {"segment": "vlan/lan0/100", "address": "192.0.2.9"}}}]);
+    refused(peer, INVALID, "ops[0].put.peer.segment", "vlan/lan0/100", "only a tunnel");
+}
+
+#[test]
+fn a_vtep_has_an_address_of_its_own() {
+    let put = |field: Value| {
+        let mut vtep = json!({"name": "b", "port": "lan0", "address": "198.51.100.1/24"});
+        vtep.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
+        json!([{"put": {"vtep": vtep}}])
+    };
+    let path = |field: &str| format!("ops[0].put.vtep.{field}");
+    for (address, message) in [
+        ("192.0.2.1/24", "vtep up has the address"),
+        ("192.0.2.2/24", "remote peer"),
+        ("192.0.2.3/24", "remote peer"),
+        ("198.51.100.0/24", "whole net"),
+        ("198.51.100.255/24", "whole net"),
+        ("0.0.0.0/8", "single host"),
+        ("127.0.0.1/8", "single host"),
+        ("224.0.0.1/24", "single host"),
+        ("198.51.100.1/0", "from 1 to 32"),
+        ("2001:db8::1/64", "not implemented yet"),
+    ] {
+        let value = if message.contains("single host") || message.contains("implemented") {
+            address.split('/').next().unwrap()
+        } else {
+            address
+        };
+        refused(put(json!({"address": address})), INVALID, &path("address"), value, message);
+    }
+    for (gateway, message) in
+        [("192.0.2.7", "does not lie in"), ("2001:db8::2", "same family"), ("198.51.100.1", "own address")]
+    {
+        refused(put(json!({"gateway": gateway})), INVALID, &path("gateway"), gateway, message);
+    }
+    let neighbour = put(json!({"neighbours": {"192.0.2.7": "02:00:00:00:00:07"}}));
+    refused(neighbour, INVALID, &path("neighbours.192.0.2.7"), "192.0.2.7", "does not lie in");
+    let taken = json!([
+        {"put": {"segment": {"id": "vlan/lan0/untagged", "bridge": "red"}}},
+        {"put": {"vtep": {"name": "b", "port": "lan0", "address": "198.51.100.1/24"}}},
+    ]);
+    let mut c = with_red();
+    assert!(apply(&mut c, taken).unwrap_err().message.contains("untagged traffic of port lan0"));
+    let mut c = configuration(Tables::default());
+    apply(&mut c, put(json!({"address": "198.51.100.0/31"}))).unwrap();
+    apply(&mut c, put(json!({"address": "198.51.100.0/32"}))).unwrap();
+}
+
+#[test]
+fn a_peer_is_somebody_else() {
+    let own = json!([{"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.1"}}}]);
+    refused(own, INVALID, "ops[0].put.peer.address", "192.0.2.1", "own");
+    let own = json!([{"put": {"endpoint":
+        {"bridge": "red", "mac": "02:00:00:00:00:09", "location": "vxlan/7/192.0.2.1"}}}]);
+    refused(own, INVALID, "ops[0].put.endpoint.location", "192.0.2.1", "own");
+    let v6 = json!([{"put": {"peer": {"segment": "vxlan/7", "address": "2001:db8::2"}}}]);
+    refused(v6, INVALID, "ops[0].put.peer.address", "2001:db8::2", "not implemented yet");
+    let group = json!([{"put": {"peer": {"segment": "vxlan/7", "address": "239.0.0.1"}}}]);
+    refused(group, INVALID, "ops[0].put.peer.address", "239.0.0.1", "single host");
+}
+
+#[test]
+fn what_is_needed_is_not_deleted() {
+    let delete = |kind: &str, id: &str| json!([{"delete": {"kind": kind, "id": id}}]);
+    let path = "ops[0].delete.id";
+    refused(delete("bridge", "red"), INVALID, path, "red", "needed by segment vlan/lan0/100");
+    refused(delete("vtep", "up"), INVALID, path, "up", "needed by segment vxlan/7");
+    refused(delete("segment", "vxlan/7"), INVALID, path, "vxlan/7", "needed by peer vxlan/7/192.0.2.2");
+    let host = "needed by endpoint red/02:00:00:00:00:01";
+    refused(delete("segment", "vlan/lan0/100"), INVALID, path, "vlan/lan0/100", host);
+    refused(delete("bridge", "blue"), code::NOT_FOUND, path, "blue", "there is no bridge blue");
+    refused(delete("endpoint", "red"), code::INVALID_PARAMS, path, "red", "BRIDGE/MAC");
+}
+
+#[test]
+fn a_batch_names_an_object_once_and_is_numbered() {
+    let twice = json!([{"put": {"bridge": {"name": "blue"}}}, {"put": {"bridge": {"name": "blue", "mac_limit": 1}}}]);
+    refused(twice, code::INVALID_PARAMS, "ops[1].put", "blue", "twice");
+    let mut many: Vec<Value> = (0..100).map(|n| json!({"put": {"bridge": {"name": format!("b{n}")}}})).collect();
+    many[70] = json!({"put": {"bridge": {"name": "b70", "mac_ageing": 5}}});
+    refused(json!(many), INVALID, "ops[70].put.bridge.mac_ageing", "5", "10 to 36000");
+}
+
+#[test]
+fn order_within_a_batch_does_not_matter() {
+    let mut c = configuration(Tables::default());
+    let mut backwards = red();
+    backwards.as_array_mut().unwrap().reverse();
+    apply(&mut c, backwards).unwrap();
+    assert_eq!(whole(&c), whole(&with_red()));
+    let deletes = whole(&c).iter().map(|o| json!({"delete": o.key()})).collect::<Vec<_>>();
+    let applied = apply(&mut c, json!(deletes)).unwrap();
+    assert_eq!((applied.deleted.len(), whole(&c).len()), (7, 0));
+    assert_eq!(*c.desired(), Desired::default());
+}
+
+#[test]
+fn capacities_hold() {
+    let limits = Tables { bridges: 1, vteps: 1, segments: 2, endpoints: 2, peers: 2, ..Tables::default() };
+    let mut c = configuration(limits);
+    apply(&mut c, red()).unwrap();
+    for (object, key) in [
+        (json!({"bridge": {"name": "blue"}}), "tables.bridges"),
+        (json!({"vtep": {"name": "b", "port": "up0", "address": "192.0.2.9/24"}}), "tables.vteps"),
+        (json!({"segment": {"id": "vlan/lan0/101", "bridge": "red"}}), "tables.segments"),
+        (
+            json!({"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:03", "location": "vlan/lan0/100"}}),
+            "tables.endpoints",
+        ),
+        (json!({"peer": {"segment": "vxlan/7", "address": "192.0.2.4"}}), "tables.peers"),
+    ] {
+        let error = apply(&mut c, json!([{"put": object}])).unwrap_err();
+        assert!(error.code == INVALID && error.message.contains(key), "{error:?}");
+        assert_eq!(c.generation(), 1);
+    }
+    // Within one batch, what goes makes room for what comes.
+    let swap = json!([
+        {"delete": {"kind": "peer", "id": "vxlan/7/192.0.2.2"}},
+        {"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.4"}}},
+    ]);
+    apply(&mut c, swap).unwrap();
+}
+
+#[test]
+fn nothing_changes_without_a_change() {
+    let mut c = with_red();
+    let applied = apply(&mut c, red()).unwrap();
+    assert_eq!(applied, Applied { generation: 1, ..Applied::default() });
+    let changed = json!([{"put": {"bridge": {"name": "red", "mac_limit": 9}}}]);
+    let mut dry = Apply { ops: ops(changed.clone()), dry_run: true, ..Apply::default() };
+    let applied = c.apply(dry.clone(), |_, _, _| panic!("a dry run is not persisted")).unwrap();
+    assert_eq!((applied.generation, applied.changed.len(), c.generation()), (1, 1, 1));
+    assert_eq!(whole(&c), whole(&with_red()));
+    dry.dry_run = false;
+    assert_eq!(c.apply(dry, |_, _, _| Ok(())).unwrap().generation, 2);
+    let failing =
+        Apply { ops: ops(json!([{"delete": {"kind": "peer", "id": "vxlan/7/192.0.2.2"}}])), ..Apply::default() };
+    let full = || Error { code: code::INTERNAL, message: "disk full".into(), data: None };
+    let before = (whole(&c), meaning(&c));
+    assert_eq!(c.apply(failing, |_, _, _| Err(full())).unwrap_err(), full());
+    assert_eq!((whole(&c), meaning(&c)), before);
+}
+
+#[test]
+fn the_expected_generation_must_be_running() {
+    let mut c = with_red();
+    let apply = |n| Apply {
+        expect_generation: Some(n),
+        ops: ops(json!([{"put": {"bridge": {"name": "b"}}}])),
+        ..Apply::default()
+    };
+    let error = c.apply(apply(7), |_, _, _| Ok(())).unwrap_err();
+    assert_eq!((error.code, error.data.unwrap().value), (code::WRONG_GENERATION, "7".to_owned()));
+    assert_eq!(c.apply(apply(1), |_, _, _| Ok(())).unwrap().generation, 2);
+}
+
+#[test]
+fn a_replace_deletes_what_is_not_put() {
+    let mut c = with_red();
+    let replace = |json| Apply { ops: ops(json), replace: true, ..Apply::default() };
+    let half = replace(
+        json!([{"put": {"bridge": {"name": "red"}}}, {"put": {"segment": {"id": "vlan/lan0/9", "bridge": "blue"}}}]),
+    );
+    assert_eq!(c.apply(half, |_, _, _| Ok(())).unwrap_err().data.unwrap().path, "ops[1].put.segment.bridge");
+    assert_eq!(whole(&c), whole(&with_red()));
+    let deletes = replace(json!([{"delete": {"kind": "bridge", "id": "red"}}]));
+    assert_eq!(c.apply(deletes, |_, _, _| Ok(())).unwrap_err().code, code::INVALID_PARAMS);
+    let new =
+        json!([{"put": {"bridge": {"name": "red"}}}, {"put": {"segment": {"id": "vlan/lan0/9", "bridge": "red"}}}]);
+    let applied = c.apply(replace(new), |_, _, _| Ok(())).unwrap();
+    assert_eq!((applied.added.len(), applied.changed.len(), applied.deleted.len()), (1, 0, 6));
+    assert_eq!(whole(&c).len(), 2);
+}
+
+fn location(c: &Configuration, mac: u8) -> Option<(SegmentIx, Option<Peer>)> {
+    let mac = MacAddr([2, 0, 0, 0, 0, mac]);
+    let Location { segment, peer } = c.snapshot().endpoint_at(BridgeId(0), mac)?;
+    Some((segment, peer.and_then(|ix| c.snapshot().peer(ix))))
+}
+
+#[test]
+fn the_snapshot_says_what_is_desired() {
+    let c = with_red();
+    let s = c.snapshot();
+    assert_eq!(s.generation, 1);
+    let Attachment::Segment(vlan) = s.attachment(PortId(0), 100) else { panic!("no VLAN 100") };
+    assert_eq!(s.attachment(PortId(1), 0), Attachment::Underlay);
+    let vxlan = s.vni(Vni::try_from(7).unwrap()).unwrap();
+    let segment = s.segment(vxlan).unwrap();
+    assert!(matches!(segment.kind, SegmentKind::Vxlan { vtep: VtepIx(0), .. }) && segment.bridge == BridgeId(0));
+    let bridge = s.bridge(BridgeId(0)).unwrap();
+    assert!(bridge.settings.flood_unknown && !bridge.settings.listed_only);
+    assert_eq!((bridge.settings.mac_limit, bridge.settings.mac_ageing), (4096, 300));
+    assert_eq!(bridge.local, [vlan]);
+    let peer = |last| Peer { vtep: VtepIx(0), address: [192, 0, 2, last].into() };
+    let number = |last| s.peer_number(peer(last)).unwrap();
+    assert_eq!(bridge.remote, [(vxlan, number(2))]);
+    assert!(s.is_listed(BridgeId(0), number(2)) && s.is_listed(BridgeId(0), number(3)));
+    assert_eq!(location(&c, 1), Some((vlan, None)));
+    assert_eq!(location(&c, 2), Some((vxlan, Some(peer(3)))));
+}
+
+#[test]
+fn peers_live_as_long_as_somebody_names_them() {
+    let mut c = with_red();
+    let peer = |last| Peer { vtep: VtepIx(0), address: [192, 0, 2, last].into() };
+    let before = c.snapshot().peer_number(peer(3)).unwrap();
+    // A second reason to know the peer keeps its number.
+    apply(&mut c, json!([{"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.3"}}}])).unwrap();
+    apply(&mut c, json!([{"delete": {"kind": "endpoint", "id": "red/02:00:00:00:00:02"}}])).unwrap();
+    assert_eq!(c.snapshot().peer_number(peer(3)), Some(before));
+    apply(&mut c, json!([{"delete": {"kind": "peer", "id": "vxlan/7/192.0.2.3"}}])).unwrap();
+    assert_eq!(c.snapshot().peer_number(peer(3)), None);
+    assert!(!c.snapshot().is_listed(BridgeId(0), before));
+    assert_eq!(c.snapshot().bridge(BridgeId(0)).unwrap().remote.len(), 1);
+    assert_eq!(location(&c, 2), None);
+    // The freed number comes last.
+    apply(&mut c, json!([{"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.3"}}}])).unwrap();
+    assert_ne!(c.snapshot().peer_number(peer(3)), Some(before));
+}
+
+#[test]
+fn a_segment_takes_what_is_on_it_to_another_vtep() {
+    let mut c = with_red();
+    let moved = json!([
+        {"put": {"vtep": {"name": "other", "port": "up0", "address": "198.51.100.1/24"}}},
+        {"put": {"segment": {"id": "vxlan/7", "bridge": "red", "vtep": "other"}}},
+    ]);
+    apply(&mut c, moved).unwrap();
+    let s = c.snapshot();
+    let peer = |vtep, last| s.peer_number(Peer { vtep: VtepIx(vtep), address: [192, 0, 2, last].into() });
+    assert_eq!((peer(0, 2), peer(0, 3)), (None, None));
+    let vxlan = s.vni(Vni::try_from(7).unwrap()).unwrap();
+    assert_eq!(s.bridge(BridgeId(0)).unwrap().remote, [(vxlan, peer(1, 2).unwrap())]);
+    let at = location(&c, 2).unwrap();
+    assert_eq!(at, (vxlan, Some(Peer { vtep: VtepIx(1), address: [192, 0, 2, 3].into() })));
+}
+
+#[test]
+fn a_restored_state_is_the_same_state() {
+    let c = with_red();
+    let mut again = configuration(Tables::default());
+    again.restore(whole(&c), 41).unwrap();
+    assert_eq!((whole(&again), again.generation(), again.snapshot().generation), (whole(&c), 41, 41));
+    let mut other = Configuration::new(vec!["lan0".parse().unwrap()], Tables::default(), empty(1));
+    let error = other.restore(whole(&c), 41).unwrap_err();
+    assert!(error.message.contains("vtep up: there is no port up0 in weir.toml"), "{error:?}");
+    assert_eq!((whole(&other).len(), other.generation()), (0, 0));
+}
+
+/// Batches of random puts and deletes, most of them refused: a refused one changes nothing, and what is in force is
+/// always what a fresh start from the same objects would be, but for the numbers.
+#[test]
+fn any_sequence_of_batches_keeps_everything_equal() {
+    let mut c = configuration(Tables::default());
+    let mut random = 1u64;
+    let mut next = move |n: u64| {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (random >> 33) % n
+    };
+    let (mut accepted, mut refused) = (0, 0);
+    for _ in 0..2000 {
+        let batch: Vec<Value> = (0..=next(4)).map(|_| random_op(&mut next)).collect();
+        let before = (c.desired().clone(), meaning(&c));
+        match apply(&mut c, json!(batch)) {
+            Ok(_) => accepted += 1,
+            Err(_) => {
+                refused += 1;
+                assert!(before == (c.desired().clone(), meaning(&c)), "something changed");
+            }
+        }
+        let mut fresh = configuration(Tables::default());
+        fresh.restore(whole(&c), c.generation()).unwrap();
+        assert_eq!(fresh.desired(), c.desired());
+        assert_eq!(meaning(&fresh), meaning(&c));
+        assert_eq!(fresh.translator().peer_count(), c.translator().peer_count());
+    }
+    assert!(accepted > 300 && refused > 300, "{accepted} accepted, {refused} refused");
+}
+
+fn random_op(next: &mut impl FnMut(u64) -> u64) -> Value {
+    let bridge = ["red", "blue"][next(2) as usize];
+    let vtep = ["up", "alt"][next(2) as usize];
+    let (vlan, vxlan) = (format!("vlan/lan0/{}", 1 + next(2)), format!("vxlan/{}", next(2)));
+    let remote = format!("192.0.2.{}", 2 + next(3));
+    let object = match next(6) {
+        0 => json!({"bridge": {"name": bridge, "mac_limit": next(3)}}),
+        1 => json!({"vtep": {"name": vtep, "port": "up0", "address": format!("192.0.2.{}/24", 1 + next(4))}}),
+        2 => json!({"segment": {"id": vlan, "bridge": bridge}}),
+        3 => json!({"segment": {"id": vxlan, "bridge": bridge, "vtep": vtep}}),
+        4 => json!({"peer": {"segment": vxlan, "address": remote}}),
+        _ => {
+            let location = if next(2) == 0 { vlan } else { format!("{vxlan}/{remote}") };
+            json!({"endpoint": {"bridge": bridge, "mac": format!("02:00:00:00:00:0{}", next(3)), "location": location}})
+        }
+    };
+    let object: Object = serde_json::from_value(object).unwrap();
+    if next(3) == 0 { json!({"delete": object.key()}) } else { json!({"put": object}) }
+}
+
+/// What a snapshot means, in names: numbers differ with the way there.
+fn meaning(c: &Configuration) -> Vec<String> {
+    let (s, names, ids) = (c.snapshot(), c.translator().bridge_names(), c.translator().segment_ids());
+    let peer = |ix: PeerIx| s.peer(ix).map(|p| (s.vtep(p.vtep).map(|v| v.address), p.address));
+    let mut lines = Vec::new();
+    for (id, name) in &names {
+        let bridge = s.bridge(*id).unwrap();
+        let mut local: Vec<_> = bridge.local.iter().map(|ix| ids[ix].to_string()).collect();
+        let mut remote: Vec<_> = bridge.remote.iter().map(|(ix, p)| (ids[ix].to_string(), peer(*p).unwrap())).collect();
+        local.sort();
+        remote.sort();
+        lines.push(format!("bridge {name} {:?} {local:?} {remote:?}", bridge.settings));
+        for n in 0..3 {
+            let at = s.endpoint_at(*id, MacAddr([2, 0, 0, 0, 0, n]));
+            lines.push(format!("host {name} {n} {:?}", at.map(|l| (ids[&l.segment].to_string(), l.peer.map(peer)))));
+        }
+        for last in 1..6 {
+            for vtep in 0..256 {
+                let p = Peer { vtep: VtepIx(vtep), address: [192, 0, 2, last].into() };
+                if let (Some(ix), Some(v)) = (s.peer_number(p), s.vtep(VtepIx(vtep))) {
+                    lines.push(format!("listed {name} {} {last} {}", v.address, s.is_listed(*id, ix)));
+                }
+            }
+        }
+    }
+    for (ix, id) in &ids {
+        let segment = s.segment(*ix).unwrap();
+        let vtep = match segment.kind {
+            SegmentKind::Vxlan { vtep, vni } => {
+                assert_eq!(s.vni(vni), Some(*ix));
+                s.vtep(vtep).map(|v| v.address)
+            }
+            SegmentKind::Vlan { port, vid } => {
+                assert_eq!(s.attachment(port, vid.map_or(0, u16::from)), Attachment::Segment(*ix));
+                None
+            }
+        };
+        lines.push(format!("segment {id} {} {vtep:?}", names[&segment.bridge]));
+    }
+    lines.push(format!("endpoints {} underlay {:?}", s.endpoint_count(), s.attachment(PortId(1), 0)));
+    lines.sort();
+    lines
+}
+
+fn list(m: &mut Manager, json: Value) -> Result<Page, Error> {
+    match m.answer(Call::List(serde_json::from_value(json).unwrap()))? {
+        Answer::Page(page) => Ok(page),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn pages_hand_out_every_row_once() {
+    let mut m = manager();
+    let mut batch = red().as_array().unwrap().clone();
+    batch.push(json!({"put": {"bridge": {"name": "blue"}}}));
+    batch.push(json!({"put": {"segment": {"id": "vxlan/8", "bridge": "blue", "vtep": "up"}}}));
+    batch.extend((3..8).map(
+        |n| json!({"put": {"peer": {"segment": format!("vxlan/{}", 7 + n % 2), "address": format!("192.0.2.{n}")}}}),
+    ));
+    batch.extend((3..9).map(|n| {
+        json!({"put": {"endpoint":
+        {"bridge": "blue", "mac": format!("02:00:00:00:00:0{n}"), "location": "vxlan/8/192.0.2.2"}}})
+    }));
+    m.answer(Call::Apply(Apply { ops: ops(json!(batch)), ..Apply::default() })).unwrap();
+    for (of, bridge, count) in [
+        ("bridge", None, 2),
+        ("vtep", None, 1),
+        ("segment", None, 3),
+        ("peer", None, 6),
+        ("endpoint", None, 8),
+        ("mac", None, 8),
+        ("bridge", Some("red"), 1),
+        ("segment", Some("red"), 2),
+        ("peer", Some("blue"), 3),
+        ("endpoint", Some("blue"), 6),
+        ("mac", Some("red"), 2),
+        ("neighbour", None, 0),
+    ] {
+        let whole = list(&mut m, json!({"of": of, "bridge": bridge})).unwrap();
+        assert_eq!((whole.rows.len(), whole.next), (count, None), "{of} {bridge:?}");
+        for limit in 1..4 {
+            let (mut rows, mut after) = (Vec::new(), None);
+            loop {
+                let page = list(&mut m, json!({"of": of, "bridge": bridge, "limit": limit, "after": after})).unwrap();
+                assert!(page.rows.len() <= limit);
+                rows.extend(page.rows);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(rows, whole.rows, "{of} {bridge:?} by {limit}");
+        }
+    }
+}
+
+#[test]
+fn wrong_lists_and_gets_are_refused() {
+    let mut m = manager();
+    let wrong = |m: &mut Manager, json: Value| {
+        let error = list(m, json).unwrap_err();
+        (error.code, error.data.unwrap().path)
+    };
+    assert_eq!(wrong(&mut m, json!({"of": "mac", "limit": 0})), (code::INVALID_PARAMS, "limit".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "peer", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "mac", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "mac", "bridge": "red"})), (code::NOT_FOUND, "bridge".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "bridge": "red"})), (code::INVALID_PARAMS, "bridge".into()));
+    m.answer(Call::Apply(Apply { ops: ops(red()), ..Apply::default() })).unwrap();
+    assert_eq!(wrong(&mut m, json!({"of": "vtep", "bridge": "red"})), (code::INVALID_PARAMS, "bridge".into()));
+    let mut get = |kind, id: &str| m.answer(Call::Get(weir_api::object::Key { kind, id: id.into() }));
+    assert_eq!(get(Kind::Bridge, "blue").unwrap_err().code, code::NOT_FOUND);
+    assert_eq!(get(Kind::Segment, "x").unwrap_err().code, code::INVALID_PARAMS);
+    assert!(matches!(get(Kind::Peer, "vxlan/7/192.0.2.2"), Ok(Answer::Object(Object::Peer(_)))));
+}

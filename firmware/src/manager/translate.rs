@@ -121,7 +121,8 @@ impl Translator {
         self.free_numbers(&mut next, changes);
         self.number(&mut next, state, changes)?;
         let comers = changes.iter().filter(|c| c.there).map(|c| &c.key);
-        let comers: Vec<&ObjectKey> = comers.chain(rehomed.iter().map(|(k, _)| k).filter(|k| !moved.contains(k))).collect();
+        let comers: Vec<&ObjectKey> =
+            comers.chain(rehomed.iter().map(|(k, _)| k).filter(|k| !moved.contains(k))).collect();
         for key in &comers {
             if let Some(place) = self.place_of(state, key) {
                 shift.add(&place, 1);

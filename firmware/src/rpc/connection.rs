@@ -116,8 +116,7 @@ impl<'a> Connection<'a> {
             Err(Refused { id, error }) => response(id, Err(error)),
             Ok(Parsed { id, call }) => {
                 let (reply, answer) = sync_channel(1);
-                let stopping =
-                    || Error { code: code::UNAVAILABLE, message: "weir is stopping".into(), data: None };
+                let stopping = || Error { code: code::UNAVAILABLE, message: "weir is stopping".into(), data: None };
                 let sent = self.jobs.send(Job { call, reply }).map_err(|_| stopping());
                 response(Some(id), sent.and_then(|()| answer.recv().map_err(|_| stopping())?))
             }
@@ -144,7 +143,9 @@ impl<'a> Connection<'a> {
     fn read_some(&mut self, deadline: Option<Instant>) -> Result<(), End> {
         let late = || End::Told(limit(format!("a message did not arrive within {} s", self.bounds.time.as_secs())));
         let left = match deadline {
-            Some(deadline) => Some(deadline.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()).ok_or_else(late)?),
+            Some(deadline) => {
+                Some(deadline.checked_duration_since(Instant::now()).filter(|d| !d.is_zero()).ok_or_else(late)?)
+            }
             None => None,
         };
         self.stream.set_read_timeout(left)?;

@@ -86,7 +86,8 @@ impl Server {
             buffered: AtomicU64::new(0),
         });
         let threads = shared.clone();
-        let listener = std::thread::Builder::new().name("rpc".into()).spawn(move || listen(&listener, &threads, &jobs))?;
+        let listener =
+            std::thread::Builder::new().name("rpc".into()).spawn(move || listen(&listener, &threads, &jobs))?;
         Ok(Self { path, shared, listener })
     }
 

@@ -183,7 +183,11 @@ mod tests {
         let apply = |op: &str| format!(r#"{{"jsonrpc":"2.0","id":4,"method":"apply","params":{{"ops":[{op}]}}}}"#);
         for (op, at, found) in [
             (r#"{"put":{"segment":{"id":"vxlan/7","bridge":"red","vtep":"a b"}}}"#, "ops[0].put.segment.vtep", "a b"),
-            (r#"{"put":{"segment":{"id":"vxlan/77777777","bridge":"red"}}}"#, "ops[0].put.segment.id", "vxlan/77777777"),
+            (
+                r#"{"put":{"segment":{"id":"vxlan/77777777","bridge":"red"}}}"#,
+                "ops[0].put.segment.id",
+                "vxlan/77777777",
+            ),
             (r#"{"put":{"bridge":{"name":"red","colour":1}}}"#, "ops[0].put.bridge.colour", "1"),
             (r#"{"put":{"bridge":{"name":"red","mac_limit":-1}}}"#, "ops[0].put.bridge.mac_limit", "-1"),
             (r#"{"put":{"router":{}}}"#, "ops[0].put", r#"{"router":{}}"#),

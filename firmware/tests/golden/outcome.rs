@@ -51,7 +51,11 @@ impl Outcome {
             if let Some(at) = first.or_else(|| (expected.len() != sent.len()).then(|| expected.len().min(sent.len()))) {
                 let show = |records: &[Record]| records.get(at).map_or("no frame".to_owned(), shown);
                 let counts = format!("{} sent instead of {}", sent.len(), expected.len());
-                found.push(format!("{name}, frame {at} ({counts}):\n    {}\n  is not\n    {}", show(sent), show(expected)));
+                found.push(format!(
+                    "{name}, frame {at} ({counts}):\n    {}\n  is not\n    {}",
+                    show(sent),
+                    show(expected)
+                ));
             }
         }
         let names = self.counters.keys().chain(came.counters.keys().filter(|name| !self.counters.contains_key(*name)));
@@ -69,7 +73,7 @@ fn shown(record: &Record) -> String {
     let mut text = format!("at {}.{:06}, {} bytes:", record.seconds, record.micros, record.bytes.len());
     for pair in record.bytes.chunks(2) {
         text.push(' ');
-        pair.iter().for_each(|byte| drop(write!(text, "{byte:02x}")));
+        pair.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
     }
     text
 }

@@ -53,8 +53,10 @@ impl World {
             .map(|(&(_, mtu), n)| PortInfo { mac: MacAddr([2, 0, 0, 0, 0xf0, n]), mtu })
             .collect();
         let names: Vec<_> = script.ports.iter().map(|(name, _)| name.clone()).collect();
-        let api_names = names.iter().map(|name| name.parse().map_err(|e| format!("{name}: {e}"))).collect::<Result<_, _>>()?;
-        let mut limits = Limits { bridges: 64, macs: 256, peers: 64, learned_peers: 16, neighbours: 16, held: 64, shared: false };
+        let api_names =
+            names.iter().map(|name| name.parse().map_err(|e| format!("{name}: {e}"))).collect::<Result<_, _>>()?;
+        let mut limits =
+            Limits { bridges: 64, macs: 256, peers: 64, learned_peers: 16, neighbours: 16, held: 64, shared: false };
         for (table, &size) in &script.tables {
             match table.as_str() {
                 "macs" => limits.macs = size,
@@ -181,7 +183,8 @@ impl World {
         note("tables.macs".to_owned(), self.gateway.macs().len() as u64);
         note("tables.learned_peers".to_owned(), self.gateway.peers().learned() as u64);
         note("tables.neighbours".to_owned(), self.gateway.neighbours().entries().len() as u64);
-        let mut sent: BTreeMap<String, Vec<Record>> = self.names.iter().map(|name| (name.clone(), Vec::new())).collect();
+        let mut sent: BTreeMap<String, Vec<Record>> =
+            self.names.iter().map(|name| (name.clone(), Vec::new())).collect();
         for (port, record) in self.sent {
             sent.entry(self.names[port.index()].clone()).or_default().push(record);
         }

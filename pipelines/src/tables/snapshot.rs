@@ -286,6 +286,12 @@ impl Snapshot {
         })
     }
 
+    /// Where the host with that MAC is configured to be on a bridge.
+    pub fn endpoint_at(&self, bridge: BridgeId, mac: MacAddr) -> Option<Location> {
+        let key = mac_key(bridge, mac);
+        self.endpoint(self.secret.hash(key), key)
+    }
+
     /// Brings the place of an endpoint's entry near.
     #[inline]
     pub(crate) fn touch_endpoint(&self, hash: u64) -> u64 {

@@ -166,7 +166,8 @@ impl Store {
                 match state.get(&change.key).filter(|_| change.there) {
                     Some(object) => {
                         json.clear();
-                        serde_json::to_writer(&mut json, &object).map_err(|e| redb::Error::Io(std::io::Error::other(e)))?;
+                        serde_json::to_writer(&mut json, &object)
+                            .map_err(|e| redb::Error::Io(std::io::Error::other(e)))?;
                         objects.insert(row.as_str(), json.as_slice())?;
                     }
                     None => drop(objects.remove(row.as_str())?),
@@ -178,3 +179,6 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

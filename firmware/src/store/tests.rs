@@ -1,0 +1,230 @@
+//! What was acknowledged is there again: after a failure at any write, and after SIGKILL at any moment.
+
+use super::*;
+use crate::config::Tables;
+use crate::manager::configuration::Configuration;
+use redb::backends::InMemoryBackend;
+use std::io::Error as BackendIoError;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+use weir_api::message::{Apply, Error, Op, code};
+use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
+use weir_pipelines::wire::MacAddr;
+
+fn configuration() -> Configuration {
+    let empty = Snapshot::new(Secret::new([1, 2]), &[PortInfo { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }]);
+    Configuration::new(vec!["lan0".parse().unwrap()], Tables::default(), empty)
+}
+
+/// Batch n puts a bridge of that number with two endpoints, and takes away the one of five batches ago: whole or not.
+fn batch(n: u64) -> Apply {
+    let bridge = |n: u64| format!("b{n}");
+    let vlan = |n: u64| format!("vlan/lan0/{}", n % 4000 + 1);
+    let host = |n: u64, h: u64| serde_json::json!({"bridge": bridge(n), "mac": format!("02:00:00:00:00:0{h}"), "location": vlan(n)});
+    let mut ops = vec![
+        serde_json::json!({"put": {"bridge": {"name": bridge(n)}}}),
+        serde_json::json!({"put": {"segment": {"id": vlan(n), "bridge": bridge(n)}}}),
+        serde_json::json!({"put": {"endpoint": host(n, 1)}}),
+        serde_json::json!({"put": {"endpoint": host(n, 2)}}),
+    ];
+    if n > 5 {
+        let old = n - 5;
+        for (kind, id) in [
+            ("endpoint", format!("{}/02:00:00:00:00:01", bridge(old))),
+            ("endpoint", format!("{}/02:00:00:00:00:02", bridge(old))),
+            ("segment", vlan(old)),
+            ("bridge", bridge(old)),
+        ] {
+            ops.push(serde_json::json!({"delete": {"kind": kind, "id": id}}));
+        }
+    }
+    let ops = ops.into_iter().map(|op| serde_json::from_value::<Op>(op).unwrap()).collect();
+    Apply { ops, ..Apply::default() }
+}
+
+fn apply(c: &mut Configuration, store: &mut Store, n: u64) -> Result<(), Error> {
+    let failed = |e: StoreError| Error { code: code::INTERNAL, message: e.to_string(), data: None };
+    c.apply(batch(n), |changes, state, generation| store.commit(changes, state, generation).map_err(failed)).map(drop)
+}
+
+/// The state after so many batches, as it must be on disk.
+fn after(n: u64) -> Saved {
+    let mut c = configuration();
+    for n in 1..=n {
+        c.apply(batch(n), |_, _, _| Ok(())).unwrap();
+    }
+    saved(&c)
+}
+
+fn saved(c: &Configuration) -> Saved {
+    let objects: Vec<Object> = c.desired().keys().map(|key| c.desired().get(&key).unwrap()).collect();
+    Saved { generation: c.generation(), objects: sorted(objects) }
+}
+
+fn sorted(mut objects: Vec<Object>) -> Vec<Object> {
+    objects.sort_by_key(|o| (o.kind(), o.id()));
+    objects
+}
+
+#[test]
+fn what_is_written_is_read_and_the_directory_is_locked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, empty) = Store::open(&directory.path().join("a/b")).unwrap();
+    assert_eq!(empty, Saved::default());
+    let mut c = configuration();
+    for n in 1..=7 {
+        apply(&mut c, &mut store, n).unwrap();
+    }
+    let second = Store::open(&directory.path().join("a/b")).err().unwrap().to_string();
+    assert!(second.contains("in use by another weir"), "{second}");
+    drop(store);
+    let (_store, read) = Store::open(&directory.path().join("a/b")).unwrap();
+    assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(7));
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = || Store::open(directory.path()).err().unwrap().to_string();
+    std::fs::write(directory.path().join(FILE), b"not a database, but long enough to look at it".repeat(100)).unwrap();
+    assert!(open().contains("state.redb: cannot be opened"), "{}", open());
+    std::fs::remove_file(directory.path().join(FILE)).unwrap();
+    let edit = |edit: &dyn Fn(&WriteTransaction)| {
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let write = store.begin().unwrap();
+        edit(&write);
+        write.commit().unwrap();
+    };
+    edit(&|w| drop(w.open_table(META).unwrap().insert("format", 2).unwrap()));
+    assert!(open().contains("format 2; this version of weir reads format 1 only"), "{}", open());
+    std::fs::remove_file(directory.path().join(FILE)).unwrap();
+    edit(&|w| drop(w.open_table(OBJECTS).unwrap().insert("bridge red", &b"{\"bridge\":{}}"[..]).unwrap()));
+    assert!(open().contains("object \"bridge red\" is not understood: missing field `name`"), "{}", open());
+    std::fs::remove_file(directory.path().join(FILE)).unwrap();
+    let blue: &[u8] = br#"{"bridge":{"name":"blue"}}"#;
+    edit(&|w| drop(w.open_table(OBJECTS).unwrap().insert("bridge red", blue).unwrap()));
+    assert!(open().contains("under \"bridge red\" stands bridge blue"), "{}", open());
+}
+
+/// Memory that fails from the k-th write, truncation or sync on, and keeps what it had; like a disk that is pulled.
+#[derive(Clone, Debug)]
+struct Failing {
+    memory: Arc<InMemoryBackend>,
+    left: Arc<AtomicI64>,
+}
+
+impl Failing {
+    fn spend(&self) -> Result<(), BackendIoError> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(BackendIoError::other("pulled"));
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for Failing {
+    fn len(&self) -> Result<u64, BackendIoError> {
+        self.memory.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), BackendIoError> {
+        self.memory.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> Result<(), BackendIoError> {
+        self.spend()?;
+        self.memory.set_len(len)
+    }
+    fn sync_data(&self) -> Result<(), BackendIoError> {
+        self.spend()?;
+        self.memory.sync_data()
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), BackendIoError> {
+        self.spend()?;
+        self.memory.write(offset, data)
+    }
+}
+
+#[test]
+fn a_failure_at_any_write_loses_nothing_acknowledged() {
+    let path = Path::new("memory");
+    let (mut failures, mut k) = (0, 0);
+    loop {
+        let disk = Failing { memory: Arc::default(), left: Arc::new(AtomicI64::new(i64::MAX)) };
+        let (mut store, _) = Store::with_backend(path, disk.clone()).unwrap();
+        let mut c = configuration();
+        for n in 1..=6 {
+            apply(&mut c, &mut store, n).unwrap();
+        }
+        disk.left.store(k, Ordering::SeqCst);
+        let mut acknowledged = 6;
+        for n in 7..=9 {
+            if apply(&mut c, &mut store, n).is_err() {
+                failures += 1;
+                break;
+            }
+            acknowledged = n;
+        }
+        assert_eq!(saved(&c), after(acknowledged), "in memory, at write {k}");
+        drop(store);
+        let whole = disk.left.load(Ordering::SeqCst) > 0;
+        disk.left.store(i64::MAX, Ordering::SeqCst);
+        let (_store, read) = Store::with_backend(path, disk).unwrap_or_else(|e| panic!("at write {k}: {e}"));
+        let read = Saved { objects: sorted(read.objects), ..read };
+        assert!(read == after(acknowledged) || read == after(acknowledged + 1), "on disk, at write {k}");
+        if whole && acknowledged == 9 {
+            break;
+        }
+        k += 1;
+    }
+    assert!(failures > 10, "only {failures} failures were tried");
+}
+
+const CHILD: &str = "WEIR_TEST_STORE";
+
+/// Not a test of its own: the child that is killed. It applies for ever, and says what was acknowledged.
+#[test]
+fn child_that_applies() {
+    let Some(directory) = std::env::var_os(CHILD) else { return };
+    let (mut store, read) = Store::open(Path::new(&directory)).unwrap();
+    let mut c = configuration();
+    c.restore(read.objects, read.generation).unwrap();
+    for n in c.generation() + 1.. {
+        apply(&mut c, &mut store, n).unwrap();
+        println!("acknowledged {n}");
+    }
+}
+
+#[test]
+fn sigkill_at_any_moment_loses_nothing_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = std::env::current_exe().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(4);
+    let (mut last, mut kills) = (0, 0u64);
+    while Instant::now() < deadline || kills < 5 {
+        let mut child = Command::new(&program)
+            .args(["--exact", "store::tests::child_that_applies", "--nocapture"])
+            .env(CHILD, directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let numbers = out.lines().map_while(Result::ok);
+            numbers.filter_map(|line| line.rsplit_once("acknowledged ")?.1.parse::<u64>().ok()).max()
+        });
+        // Different moments, from before it has begun to well within.
+        std::thread::sleep(Duration::from_millis(20 + kills * 37 % 250));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        last = reader.join().unwrap().unwrap_or(last).max(last);
+        let (_store, read) = Store::open(directory.path()).unwrap();
+        let read = Saved { objects: sorted(read.objects), ..read };
+        assert!(read.generation == last || read.generation == last + 1, "{} after {last}", read.generation);
+        assert_eq!(read, after(read.generation));
+        last = read.generation;
+    }
+    assert!(last > 20, "only {last} batches in {kills} lives");
+}
