@@ -172,14 +172,20 @@ fn transport(protocol: IpProtocol, payload: &[u8], len: usize) -> Result<u32, Dr
 
 /// What to do about congestion marked on the outer header (RFC 6040 §4.2): the inner header's new ECN field, if it
 /// changes.
-#[inline]
+#[inline(always)]
 pub(super) fn combine_ecn(outer: TrafficClass, inner: &Inner) -> Result<Option<Ecn>, DropReason> {
+    // Not-ECT and ECT(0) outside change nothing inside: nearly every frame.
+    if outer.ecn().bits() & 1 == 0 { Ok(None) } else { combine_marked(outer.ecn(), inner) }
+}
+
+#[cold]
+fn combine_marked(outer: Ecn, inner: &Inner) -> Result<Option<Ecn>, DropReason> {
     if inner.ip_version == 0 {
         // Nothing in there hears of congestion: as good as Not-ECT.
-        return if outer.ecn() == Ecn::Ce { Err(DropReason::EcnCongestion) } else { Ok(None) };
+        return if outer == Ecn::Ce { Err(DropReason::EcnCongestion) } else { Ok(None) };
     }
     let before = inner.class.ecn();
-    match Ecn::decapsulate(outer.ecn(), before) {
+    match Ecn::decapsulate(outer, before) {
         None => Err(DropReason::EcnCongestion),
         Some(after) => Ok((after != before).then_some(after)),
     }
