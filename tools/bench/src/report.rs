@@ -215,7 +215,7 @@ fn legend(first: &CaseReport, cases: &[CaseReport]) -> String {
             );
         }
         let percent = |part: f64| (part * 100.0).round();
-        if let Some(share) = case.core_share.filter(|s| *s < 0.97) {
+        if let Some(share) = case.core_share.filter(|s| *s < 0.95) {
             let _ = writeln!(
                 text,
                 "{}, {} flows: a worker had its core for {} % of the time only: the machine was not idle, measure again.",
