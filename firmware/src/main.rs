@@ -11,6 +11,10 @@ use weir::config::{Config, Level};
 use weir::doctor::{self, Facts};
 use weir::logging;
 
+/// The tables are random access over many megabytes: on small pages, each look at them costs a walk of the page tables.
+#[global_allocator]
+static ALLOCATOR: weir_pmd::LargePages = weir_pmd::LargePages;
+
 const AFTER_HELP: &str = "\
 Examples:
   weir --check -c weir.toml     what is wrong with the file on this machine, and how to mend it

@@ -11,7 +11,6 @@ use crate::worker::outbox::{Lane, Outbox, Way};
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use weir_api::view::PortStats;
-use weir_pipelines::Burst;
 use weir_pipelines::tables::{PortId, PortInfo};
 use weir_pipelines::wire::MacAddr;
 use weir_pmd::{Capabilities, Eal, Mempool, Port, PortConfig, RxQueue, StartedPort};
@@ -135,7 +134,7 @@ fn deal(port: PortId, started: StartedPort, lines: &mut [Line]) {
     let shared: Vec<Option<Lane>> = lanes.clone();
     let mut ways: Vec<Way> = Vec::new();
     for (queue, lane) in started.tx.into_iter().zip(lanes) {
-        ways.push(Way::Queue { queue, relay: lane.map(|lane| (lane, Burst::new())) });
+        ways.push(Way::Queue { queue, relay: lane.map(|lane| Box::new(lane.into())) });
     }
     for w in owners..workers {
         // Worker w's owner has a lane: w - owners or fewer steps of `owners` lead to it.

@@ -240,7 +240,7 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
         let what = format!("dpdk.mbufs = {mbufs} and the queues need {needed} MiB");
         report.problem("dpdk.memory_mib", dpdk.memory_mib, what, format!("memory_mib = {needed}, or fewer mbufs"));
     }
-    let heap = u64::from(config.tables.macs) * MAC_BYTES * queues >> 10;
+    let heap = (u64::from(config.tables.macs) * MAC_BYTES * queues) >> 10;
     let ordinary = if report.hugepages { heap } else { heap + (u64::from(dpdk.memory_mib) << 10) };
     if facts.available_kib > 0 && ordinary > facts.available_kib {
         let what =

@@ -36,7 +36,7 @@ impl<K: Hash + Eq + Clone, V> Numbers<K, V> {
     }
 
     /// How many are in use.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.map.len()
     }
 
@@ -135,7 +135,7 @@ mod tests {
         numbers.put(&'d', 5);
         numbers.undo();
         assert_eq!(numbers.get(&'b'), Some((1, &2)));
-        assert_eq!((numbers.get(&'c'), numbers.get(&'d'), numbers.len()), (None, None, 1));
+        assert_eq!((numbers.get(&'c'), numbers.get(&'d'), numbers.count()), (None, None, 1));
         assert_eq!(numbers.put(&'e', 6), Some(0));
         assert_eq!(numbers.put(&'f', 7), None);
     }

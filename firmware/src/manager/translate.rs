@@ -99,7 +99,7 @@ impl Translator {
 
     /// How many peers (pairs of vtep and address) there are.
     pub fn peer_count(&self) -> usize {
-        self.peers.len()
+        self.peers.count()
     }
 
     /// Translates changes that `state` already has. Nothing is in force before [`Translator::keep`].

@@ -14,14 +14,26 @@ use weir_pmd::{Mbuf, TxQueue};
 /// From workers without a tx queue to the one that has it.
 pub type Lane = Arc<ArrayQueue<Packet>>;
 
+/// What comes by a lane, and what of it the device did not take yet.
+pub struct Relay {
+    lane: Lane,
+    waiting: Burst<Packet>,
+}
+
+impl From<Lane> for Relay {
+    fn from(lane: Lane) -> Self {
+        Self { lane, waiting: Burst::new() }
+    }
+}
+
 /// How a worker reaches a port.
 pub enum Way {
     /// By a queue of its own, for itself and for who comes by the lane.
     Queue {
         /// The queue.
         queue: TxQueue,
-        /// Whence others' frames come, and those of them that the device did not take yet.
-        relay: Option<(Lane, Burst<Packet>)>,
+        /// Others' frames.
+        relay: Option<Box<Relay>>,
     },
     /// By another worker's.
     Lane(Lane),
@@ -61,7 +73,7 @@ impl Outbox {
     pub fn sent(&self) -> (u64, u64) {
         let length = |burst: &Burst<Packet>| burst.iter().map(|p| p.len() as u64).sum::<u64>();
         let relay = match &self.way {
-            Way::Queue { relay: Some((_, burst)), .. } => length(burst),
+            Way::Queue { relay: Some(relay), .. } => length(&relay.waiting),
             _ => 0,
         };
         let bytes = match self.way {
@@ -85,7 +97,8 @@ impl Outbox {
                 self.accepted += sent;
                 self.unsendable += lost;
                 self.sent += sent;
-                if let Some((lane, burst)) = relay {
+                if let Some(relay) = relay {
+                    let Relay { lane, waiting: burst } = &mut **relay;
                     while !burst.is_full()
                         && let Some(packet) = lane.pop()
                     {
@@ -116,7 +129,8 @@ impl Outbox {
         self.bytes -= self.waiting.iter().map(|p| p.len() as u64).sum::<u64>();
         Mbuf::free_all(&mut self.waiting);
         let mut others = 0;
-        if let Way::Queue { relay: Some((lane, burst)), .. } = &mut self.way {
+        if let Way::Queue { relay: Some(relay), .. } = &mut self.way {
+            let Relay { lane, waiting: burst } = &mut **relay;
             others = burst.len() + lane.len();
             Mbuf::free_all(burst);
             while lane.pop().is_some() {}
