@@ -17,7 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-TOOLS = "ip ethtool ping ss tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovsdb-server ovsdb-tool setpriv dpdk-testpmd".split()
+TOOLS = (
+    "ip ethtool ping ss sysctl tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovsdb-server ovsdb-tool setpriv "
+    "dpdk-testpmd"
+).split()
 OFFLOADS = "tx off rx off tso off gso off gro off txvlan off rxvlan off".split()
 CLONE_NEWNET = 0x40000000
 

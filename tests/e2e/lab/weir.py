@@ -219,7 +219,8 @@ class Weir:
         went = workers["tx_packets"] + workers["dropped_packets"] + workers["held_packets"]
         dropped = sum(sum(port["drops"].values()) for port in stats["ports"])
         if came != went or dropped != workers["dropped_packets"]:
-            raise self.failure(f"counters do not balance: {came} came, {went} went, {dropped} named: {json.dumps(stats, indent=1)}")
+            sums = f"{came} came, {went} went, {dropped} dropped by name"
+            raise self.failure(f"counters do not balance: {sums}: {json.dumps(stats, indent=1)}")
         for way in ("rx_packets", "tx_packets"):
             ports = sum(port[way] for port in stats["ports"])
             if ports != workers[way]:
