@@ -5,15 +5,15 @@
 use super::DropReason;
 use super::parse::Parsed;
 use super::pipeline::Gateway;
-use crate::tables::{Place, Snapshot};
+use crate::tables::{Place, Segment, Snapshot};
 use crate::wire::MacAddr;
 use crate::{Frame, Time};
 
 /// What is to become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
-    /// Out at this place.
-    Forward(Place),
+pub(super) enum Decision<'s> {
+    /// Out at this place, which is on this segment.
+    Forward(Place, &'s Segment),
     /// Everywhere on its bridge, but not back.
     Flood,
     /// Nowhere.
@@ -23,7 +23,7 @@ pub(super) enum Decision {
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame.
     #[inline(always)]
-    pub(super) fn decide(&self, snapshot: &Snapshot, p: &Parsed, now: Time) -> Decision {
+    pub(super) fn decide<'s>(&self, snapshot: &'s Snapshot, p: &Parsed, now: Time) -> Decision<'s> {
         if MacAddr::from_bits(p.to).is_multicast() {
             return Decision::Flood;
         }
@@ -36,8 +36,8 @@ impl<F: Frame> Gateway<F> {
             let entry = self.macs.get(p.to_hash, p.to)?;
             (entry.age(now.seconds()) <= bridge.settings.mac_ageing).then_some(entry.place)
         });
-        let Some(place) = place.filter(|at| snapshot.segment(at.segment()).is_some_and(|s| s.bridge == p.bridge))
-        else {
+        let segment_of = |at: Place| snapshot.segment(at.segment()).filter(|s| s.bridge == p.bridge).map(|s| (at, s));
+        let Some((place, segment)) = place.and_then(segment_of) else {
             return match bridge.settings.flood_unknown {
                 true => Decision::Flood,
                 false => Decision::Drop(DropReason::UnknownUnicast),
@@ -51,6 +51,6 @@ impl<F: Frame> Gateway<F> {
             let back = place.segment() == p.place.segment() && self.peers.peer(snapshot, peer) == Some(origin);
             return Decision::Drop(if back { DropReason::SameSegment } else { DropReason::SplitHorizon });
         }
-        Decision::Forward(place)
+        Decision::Forward(place, segment)
     }
 }

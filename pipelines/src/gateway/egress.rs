@@ -20,6 +20,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// Sends a frame everywhere on its bridge but back.
+    #[inline(never)]
     pub(super) fn flood<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
     where
         P: Pool<Frame = F>,
@@ -41,11 +42,11 @@ impl<F: Frame> Gateway<F> {
         for next in places {
             self.counters.originated += 1;
             match turn.pool.copy(&frame) {
-                Some(copy) => self.forward(turn, copy, p, place),
+                Some(copy) => self.forward_copy(turn, copy, p, place),
                 None => self.counters.drop(turn.port, DropReason::NoMbuf),
             }
             place = next;
         }
-        self.forward(turn, frame, p, place);
+        self.forward_copy(turn, frame, p, place);
     }
 }

@@ -123,7 +123,7 @@ impl<F: Frame> Gateway<F> {
             return self.refuse(turn.port, frame, reason);
         }
         match self.decide(turn.snapshot, p, turn.now) {
-            Decision::Forward(place) => self.forward(turn, frame, p, place),
+            Decision::Forward(place, segment) => self.forward(turn, frame, p, place, segment),
             Decision::Flood => self.flood(turn, frame, p),
             Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
         }

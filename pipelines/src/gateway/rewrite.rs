@@ -6,7 +6,9 @@
 use super::DropReason;
 use super::parse::{self, Parsed};
 use super::pipeline::{Gateway, Turn};
-use crate::tables::{NeighbourState, OUTER_LEN, PeerEntry, PeerIx, Place, PortId, Resolution, SegmentKind};
+use crate::tables::{
+    NeighbourState, OUTER_LEN, PeerEntry, PeerIx, Place, PortId, Resolution, Segment, SegmentKind, VtepIx,
+};
 use crate::wire::{EtherType, VlanId, Vni};
 use crate::{Egress, Frame, Pool};
 
@@ -14,16 +16,31 @@ use crate::{Egress, Frame, Pool};
 const MACS: usize = 12;
 
 impl<F: Frame> Gateway<F> {
-    /// Sends a frame out at a place.
-    #[inline]
-    pub(super) fn forward<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, place: Place)
+    /// Sends one of a flooded frame's copies out at a place.
+    pub(super) fn forward_copy<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, place: Place)
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let Some(segment) = turn.snapshot.segment(place.segment()) else {
-            return self.refuse(turn.port, frame, DropReason::PeerGone);
-        };
+        match turn.snapshot.segment(place.segment()) {
+            Some(segment) => self.forward(turn, frame, p, place, segment),
+            None => self.refuse(turn.port, frame, DropReason::PeerGone),
+        }
+    }
+
+    /// Sends a frame out at a place, which is on that segment.
+    #[inline(always)]
+    pub(super) fn forward<P, E>(
+        &mut self,
+        turn: &mut Turn<'_, P, E>,
+        frame: F,
+        p: &Parsed,
+        place: Place,
+        segment: &Segment,
+    ) where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
         // On an untagged segment, a tag of the frame's own would make it another VLAN's at the next switch, which may be
         // another tenant's; in a tunnel, RFC 7348 §6.1 wants none.
         let bare = match segment.kind {
@@ -35,18 +52,12 @@ impl<F: Frame> Gateway<F> {
         }
         match (segment.kind, place.peer()) {
             (SegmentKind::Vlan { port, vid }, _) => self.emit_on_vlan(turn, frame, p, port, vid),
-            (SegmentKind::Vxlan { vni, vtep }, Some(peer)) => {
-                // The number may have outlived its peer and been given to another vtep's.
-                if self.peers.peer(turn.snapshot, peer).is_none_or(|at| at.vtep != vtep) {
-                    return self.refuse(turn.port, frame, DropReason::PeerGone);
-                }
-                self.encapsulate(turn, frame, p, peer, vni);
-            }
+            (SegmentKind::Vxlan { vni, vtep }, Some(peer)) => self.encapsulate(turn, frame, p, peer, vni, vtep),
             (SegmentKind::Vxlan { .. }, None) => self.refuse(turn.port, frame, DropReason::PeerGone),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn emit_on_vlan<P, E>(
         &mut self,
         turn: &mut Turn<'_, P, E>,
@@ -75,9 +86,16 @@ impl<F: Frame> Gateway<F> {
         self.send(turn, port, frame);
     }
 
-    #[inline]
-    fn encapsulate<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, p: &Parsed, peer: PeerIx, vni: Vni)
-    where
+    #[inline(always)]
+    fn encapsulate<P, E>(
+        &mut self,
+        turn: &mut Turn<'_, P, E>,
+        mut frame: F,
+        p: &Parsed,
+        peer: PeerIx,
+        vni: Vni,
+        vtep: VtepIx,
+    ) where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
@@ -85,7 +103,9 @@ impl<F: Frame> Gateway<F> {
             return self.refuse(turn.port, frame, DropReason::PeerGone);
         };
         match entry.resolution {
-            Resolution::Ready => {}
+            Resolution::Ready if entry.vtep == vtep => {}
+            // The number has outlived its peer, and was given to another vtep's.
+            Resolution::Ready => return self.refuse(turn.port, frame, DropReason::PeerGone),
             Resolution::Gone => return self.refuse(turn.port, frame, DropReason::PeerGone),
             Resolution::NoRoute => return self.refuse(turn.port, frame, DropReason::NoRoute),
             Resolution::NoNeighbour => return self.refuse(turn.port, frame, DropReason::NeighbourTableFull),
@@ -121,7 +141,7 @@ impl<F: Frame> Gateway<F> {
 
 /// Moves the frame's front so that `to` bytes are before its EtherType, and returns the first segment. The bytes there
 /// are arbitrary then; the frame ends where it should.
-#[inline]
+#[inline(always)]
 fn reshape<'f, F: Frame>(frame: &'f mut F, p: &Parsed, to: usize) -> Option<&'f mut [u8]> {
     let from = usize::from(p.rest_at);
     frame.truncate(p.end as usize);

@@ -23,7 +23,7 @@ impl Place {
     pub fn new(segment: SegmentIx, peer: Option<PeerIx>) -> Self {
         debug_assert!(segment.0 < SegmentIx::LIMIT && peer.is_none_or(|p| p.0 < PeerIx::LIMIT));
         let peer = peer.map_or(0, |p| u64::from(p.0) + 1);
-        Self((u64::from(segment.0) & FIELD) | (peer & FIELD) << 20)
+        Self(u64::from(segment.0) | peer << 20)
     }
 
     /// The segment.

@@ -6,7 +6,7 @@
 //! Read first: RFC 7348 §5, RFC 6864 §4.1 (an atomic datagram needs no identification).
 
 use super::buckets::{self, Bucket, Secret};
-use super::{NeighbourTable, Peer, PeerIx, PortId, Snapshot};
+use super::{NeighbourTable, Peer, PeerIx, PortId, Snapshot, VtepIx};
 use crate::Time;
 use crate::wire::{
     EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, TrafficClass, UdpHeader, VXLAN_PORT, Vni,
@@ -43,6 +43,8 @@ pub struct PeerEntry {
     pub(crate) ip_sum: u32,
     /// The number of its next hop.
     pub(crate) neighbour: u32,
+    /// The vtep it is reached from.
+    pub(crate) vtep: VtepIx,
     /// The port it is reached by.
     pub(crate) port: PortId,
     /// That port's MTU, bytes.
@@ -78,6 +80,7 @@ impl PeerTable {
             header: [0; OUTER_LEN],
             ip_sum: 0,
             neighbour: 0,
+            vtep: VtepIx(0),
             port: PortId(0),
             mtu: 0,
             resolution: Resolution::Gone,
@@ -198,7 +201,7 @@ impl PeerTable {
         let Some(peer) = peer else { return };
         let Some(vtep) = snapshot.vtep(peer.vtep) else { return };
         let Some(port) = snapshot.ports().get(vtep.port.index()) else { return };
-        (entry.port, entry.mtu) = (vtep.port, port.mtu);
+        (entry.vtep, entry.port, entry.mtu) = (peer.vtep, vtep.port, port.mtu);
         let Some(hop) = vtep.next_hop(peer.address) else {
             entry.resolution = Resolution::NoRoute;
             return;
@@ -247,7 +250,7 @@ fn outer_header(source_mac: MacAddr, source: Ipv4Addr, destination: Ipv4Addr) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PortInfo, Vtep, VtepIx};
+    use super::super::{PortInfo, Vtep};
     use super::*;
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
