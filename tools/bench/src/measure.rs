@@ -87,8 +87,10 @@ pub fn run(programs: &mut [Box<dyn Program>], setting: &Setting, schedule: Sched
             sweep(&setting.file_prefix);
             let trial = trial.with_context(|| format!("{name}, trial {turn}"))?;
             let traffic = setting.traffic;
+            let share =
+                trial.core_share.map_or(String::new(), |s| format!(", on its core {:.0} % of the time", s * 100.0));
             eprintln!(
-                "{} {} flows, trial {turn}/{}: {name:16} {:7.1} cycles/packet",
+                "{} {} flows, trial {turn}/{}: {name:16} {:7.1} cycles/packet{share}",
                 traffic.case, traffic.flows, schedule.trials, trial.cycles_per_packet
             );
             trials.0.push(trial);
