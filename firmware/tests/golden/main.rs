@@ -5,6 +5,8 @@
 //! and the clock are the test's. Each case runs again with its frames one by one, split in two segments at each byte, and
 //! with one segment a byte: the outcome must be the same. `tests/golden/README.md` has the words of a script.
 //!
+//! And each runs with its frames mangled: then only the books must balance.
+//!
 //! `REGEN=1` writes what came of the first run; `CASE=name` runs one case.
 
 mod capture;
@@ -45,6 +47,21 @@ fn judge(case: &Path, regenerate: bool) -> Result<(), String> {
         expected.compare(&run(case, &script, way)?).map_err(|why| format!("{way:?}: {why}"))?;
     }
     Ok(())
+}
+
+/// How often each case runs with mangled frames.
+const MANGLINGS: u64 = 40;
+
+#[test]
+fn no_frame_is_lost_whatever_stands_in_it() {
+    for case in cases() {
+        let script = Script::read(&case).unwrap_or_else(|why| panic!("{}: {why}", case.display()));
+        for seed in 1..=MANGLINGS {
+            if let Err(why) = run(&case, &script, Delivery::Mangled(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))) {
+                panic!("{}: seed {seed}: {why}", case.display());
+            }
+        }
+    }
 }
 
 fn cases() -> Vec<PathBuf> {

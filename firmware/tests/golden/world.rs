@@ -25,6 +25,9 @@ pub(crate) enum Delivery {
     SplitAt(usize),
     /// Each byte is a segment.
     Crumbs,
+    /// Some bytes of some frames are others, and some frames are cut. What comes of it is anybody's guess, but no frame
+    /// may be lost.
+    Mangled(u64),
 }
 
 /// The longest time between two ticks, ms.
@@ -115,6 +118,14 @@ impl World {
     fn receive(&mut self, port: PortId, frames: &[Vec<u8>]) -> Result<(), String> {
         self.pool.set_capacity(BUFFERS);
         let mut burst = Burst::new();
+        let mangled: Vec<_>;
+        let frames = match &mut self.delivery {
+            Delivery::Mangled(random) => {
+                mangled = frames.iter().map(|bytes| mangle(bytes, random)).collect();
+                &mangled[..]
+            }
+            _ => frames,
+        };
         for bytes in frames {
             let segments = segments(bytes, self.delivery);
             let frame = self.pool.frame(&segments).ok_or("the case needs more buffers than a case may")?;
@@ -192,10 +203,31 @@ impl World {
     }
 }
 
+/// The frame with some of its first 128 bytes changed, and perhaps cut.
+fn mangle(bytes: &[u8], random: &mut u64) -> Vec<u8> {
+    // xorshift64: the state is never zero.
+    let mut below = |n: usize| {
+        *random ^= *random << 13;
+        *random ^= *random >> 7;
+        *random ^= *random << 17;
+        (*random >> 32) as usize % n
+    };
+    let mut bytes = bytes.to_vec();
+    for _ in 0..below(4) {
+        let at = below(bytes.len().min(128));
+        bytes[at] = [0, 1, 0x7f, 0xff, below(256) as u8, bytes[at] ^ 1 << below(8)][below(6)];
+    }
+    if below(4) == 0 {
+        bytes.truncate(1 + below(bytes.len()));
+    }
+    bytes
+}
+
 fn segments(bytes: &[u8], delivery: Delivery) -> Vec<&[u8]> {
     match delivery {
         Delivery::SplitAt(at) if at < bytes.len() => vec![&bytes[..at], &bytes[at..]],
         Delivery::Crumbs => bytes.chunks(1).collect(),
+        Delivery::Mangled(random) if random % 2 == 0 => bytes.chunks(1 + (random >> 8) as usize % 60).collect(),
         _ => vec![bytes],
     }
 }
