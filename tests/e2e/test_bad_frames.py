@@ -26,7 +26,7 @@ def inner_frames():
         start / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=1, dport=2) / Raw(b"payload"),
         start / IP(src="10.0.0.1", dst="10.0.0.2", options=[b"\x01" * 40]) / TCP() / Raw(b"payload"),
         start / IPv6(src="fe80::1", dst="fe80::2") / UDP(sport=1, dport=2) / Raw(b"payload"),
-        start / ARP(op=2, psrc="10.0.0.1", pdst="10.0.0.2"),
+        start / ARP(op=2, hwsrc="02:00:00:00:00:0b", psrc="10.0.0.77", pdst="10.0.0.2"),
         start / Dot1Q(vlan=100) / IP(src="10.0.0.1", dst="10.0.0.2") / UDP(),
     ]
 

@@ -20,7 +20,7 @@ def busy(lab):
                         "timeout_seconds": 2}) as weir:
         weir.apply(site.state)
         site.host.reaches("10.0.0.2")
-        with SteadyPing(site.host, "10.0.0.2", count=400, interval=0.01) as ping:
+        with SteadyPing(site.host, "10.0.0.2", count=250, interval=0.01) as ping:
             yield weir
             assert weir.stats()["uptime_seconds"] >= 0
         assert ping.lost == 0

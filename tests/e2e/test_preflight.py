@@ -59,7 +59,7 @@ def test_a_pci_device_that_is_not_there(site):
 
 
 def test_hugepages_that_are_required_and_missing(site):
-    refused(site.weir(dpdk={"hugepages": "require", "memory_mib": 1 << 20}), "hugepages", "nr_hugepages")
+    refused(site.weir(dpdk={"hugepages": "require", "memory_mib": 1 << 20}), "dpdk.hugepages", "require", "mend: ")
 
 
 def test_mbufs_that_do_not_fit_the_memory(site):
