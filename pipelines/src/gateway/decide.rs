@@ -3,11 +3,10 @@
 //! Configured wins over learned. A learned place counts only while it is fresh and its segment is still of the bridge.
 
 use super::DropReason;
-use super::parse::Parsed;
+use super::parse::{self, Parsed};
 use super::pipeline::Gateway;
+use crate::Frame;
 use crate::tables::{Place, Segment, Snapshot};
-use crate::wire::MacAddr;
-use crate::{Frame, Time};
 
 /// What is to become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,18 +22,18 @@ pub(super) enum Decision<'s> {
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame.
     #[inline(always)]
-    pub(super) fn decide<'s>(&self, snapshot: &'s Snapshot, p: &Parsed, now: Time) -> Decision<'s> {
-        if MacAddr::from_bits(p.to).is_multicast() {
+    pub(super) fn decide<'s>(&self, snapshot: &'s Snapshot, p: &Parsed, now: u64) -> Decision<'s> {
+        if parse::is_group(p.to) {
             return Decision::Flood;
         }
         let Some(bridge) = snapshot.bridge(p.bridge) else { return Decision::Drop(DropReason::UnknownVlan) };
         let configured = match snapshot.endpoint_count() {
             0 => None,
-            _ => snapshot.endpoint(p.to_hash, p.to).map(|at| Place::new(at.segment, at.peer)),
+            _ => snapshot.endpoint(p.to_hash, p.to),
         };
         let place = configured.or_else(|| {
             let entry = self.macs.get(p.to_hash, p.to)?;
-            (entry.age(now.seconds()) <= bridge.settings.mac_ageing).then_some(entry.place)
+            (entry.age(now) <= bridge.settings.mac_ageing).then_some(entry.place)
         });
         let segment_of = |at: Place| snapshot.segment(at.segment()).filter(|s| s.bridge == p.bridge).map(|s| (at, s));
         let Some((place, segment)) = place.and_then(segment_of) else {

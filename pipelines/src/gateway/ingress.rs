@@ -13,6 +13,9 @@ use crate::{Checksum, Frame};
 /// (94), an inner one with two tags (22) and IPv6 extension headers as far as they are walked, and UDP's (112).
 const HEADERS: usize = 256;
 
+/// 01-80-C2-00-00-0x, but for the last digit.
+const LINK_LOCAL_CONTROL: u64 = 0x0180_c200_0000 >> 4;
+
 /// What a frame turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
@@ -47,13 +50,10 @@ impl<F: Frame> Gateway<F> {
         }
         (lane.rest_at, lane.priority, lane.origin, lane.ecn) = (rest_at, tci & 0xf000, None, None);
         let outcome = match snapshot.attachment(port, tci & 0x0fff) {
-            Attachment::Segment(ix) => match snapshot.segment(ix) {
-                Some(segment) => {
-                    lane.place = Place::new(ix, None);
-                    tenant(snapshot, segment.bridge, link, rest, len, lane)
-                }
-                None => Err(DropReason::UnknownVlan),
-            },
+            Attachment::Segment(ix, bridge) => {
+                lane.place = Place::new(ix, None);
+                tenant(snapshot, bridge, link, rest, len, lane)
+            }
             Attachment::Underlay => match self.underlay(snapshot, port, link, rest_at, frame, lane) {
                 Ok(true) => return Arrival::Local(rest_at),
                 Ok(false) => Ok(()),
@@ -187,10 +187,10 @@ fn tenant(
     end: usize,
     lane: &mut Parsed,
 ) -> Result<(), DropReason> {
-    if !MacAddr::from_bits(link.from).is_source() {
+    if parse::is_group(link.from) || link.from == 0 {
         return Err(DropReason::SourceMac);
     }
-    if MacAddr::from_bits(link.to).is_link_local_control() {
+    if link.to >> 4 == LINK_LOCAL_CONTROL {
         return Err(DropReason::LinkLocalControl);
     }
     let secret = snapshot.secret();

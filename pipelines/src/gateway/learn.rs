@@ -6,7 +6,7 @@
 use super::counters::{DropReason, Event};
 use super::parse::Parsed;
 use super::pipeline::Gateway;
-use crate::tables::{BridgeId, LearnOutcome, LearnedMac, Location, Peer, Place, PortId, SegmentIx, Snapshot};
+use crate::tables::{BridgeId, LearnOutcome, LearnedMac, Peer, Place, PortId, SegmentIx, Snapshot};
 use crate::wire::MacAddr;
 use crate::{Frame, Time};
 use core::net::Ipv4Addr;
@@ -43,10 +43,9 @@ pub enum Fact {
 }
 
 impl<F: Frame> Gateway<F> {
-    /// The step, for one frame.
-    #[inline]
-    pub(super) fn learn(&mut self, snapshot: &Snapshot, p: &Parsed, now: Time) -> Result<(), DropReason> {
-        let seconds = now.seconds();
+    /// The step, for one frame; `seconds` is the time.
+    #[inline(always)]
+    pub(super) fn learn(&mut self, snapshot: &Snapshot, p: &Parsed, seconds: u64) -> Result<(), DropReason> {
         match self.macs.renew(p.from_hash, p.from, p.place, seconds) {
             Some(before) if self.shared => self.offer_again(snapshot, p, before, seconds),
             Some(_) => {}
@@ -83,8 +82,8 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// Whether a frame came from where its source is configured to be.
-    fn is_at(&self, snapshot: &Snapshot, at: Location, p: &Parsed) -> bool {
-        at.segment == p.place.segment() && at.peer.and_then(|ix| self.peers.peer(snapshot, ix)) == p.origin
+    fn is_at(&self, snapshot: &Snapshot, at: Place, p: &Parsed) -> bool {
+        at.segment() == p.place.segment() && at.peer().and_then(|ix| self.peers.peer(snapshot, ix)) == p.origin
     }
 
     /// Learns a MAC at a segment, and at a peer if that is a tunnel.

@@ -201,6 +201,12 @@ pub(super) fn set_ecn(rest: &mut [u8], inner: &Inner, ecn: Ecn) {
     }
 }
 
+/// Whether a key's, or a link's, MAC is a group's: multicast or broadcast.
+#[inline(always)]
+pub(super) const fn is_group(mac: u64) -> bool {
+    mac >> 40 & 1 == 1
+}
+
 /// The Ethernet header at the beginning of a frame, as numbers in registers: two loads hold all of it.
 #[derive(Clone, Copy)]
 pub(super) struct Link {

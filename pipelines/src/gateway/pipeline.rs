@@ -100,10 +100,11 @@ impl<F: Frame> Gateway<F> {
             let _ = arrivals.push(self.ingress(snapshot, port, frame, lane));
         }
         self.fetch(snapshot, &lanes[..arrivals.len()]);
+        let seconds = now.seconds();
         let mut turn = Turn { snapshot, now, port, pool, out };
         for ((frame, arrival), lane) in burst.drain(..).zip(&arrivals).zip(lanes.iter()) {
             match arrival {
-                Arrival::Bridged => self.bridge(&mut turn, frame, lane),
+                Arrival::Bridged => self.bridge(&mut turn, frame, lane, seconds),
                 Arrival::Local(rest_at) => self.local(&mut turn, frame, usize::from(*rest_at)),
                 Arrival::Dropped(reason) => self.refuse(port, frame, *reason),
             }
@@ -114,15 +115,15 @@ impl<F: Frame> Gateway<F> {
 
     /// A tenant's frame, from where it came to where it goes.
     #[inline(always)]
-    fn bridge<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
+    fn bridge<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, seconds: u64)
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        if let Err(reason) = self.learn(turn.snapshot, p, turn.now) {
+        if let Err(reason) = self.learn(turn.snapshot, p, seconds) {
             return self.refuse(turn.port, frame, reason);
         }
-        match self.decide(turn.snapshot, p, turn.now) {
+        match self.decide(turn.snapshot, p, seconds) {
             Decision::Forward(place, segment) => self.forward(turn, frame, p, place, segment),
             Decision::Flood => self.flood(turn, frame, p),
             Decision::Drop(reason) => self.refuse(turn.port, frame, reason),

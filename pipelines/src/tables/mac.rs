@@ -26,6 +26,18 @@ impl Place {
         Self(u64::from(segment.0) | peer << 20)
     }
 
+    /// As a number of 40 bits.
+    #[inline]
+    pub(super) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// From [`Place::to_bits`].
+    #[inline]
+    pub(super) fn from_bits(bits: u64) -> Self {
+        Self(bits & PLACE)
+    }
+
     /// The segment.
     #[inline]
     pub fn segment(self) -> SegmentIx {

@@ -7,7 +7,7 @@
 
 use super::buckets::Secret;
 use super::cow::{CowMap, CowVec};
-use super::{BridgeId, PeerIx, PortId, SegmentIx, VtepIx};
+use super::{BridgeId, PeerIx, Place, PortId, SegmentIx, VtepIx};
 use crate::wire::{MacAddr, VlanId, Vni};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -136,8 +136,8 @@ pub enum Attachment {
     /// Nothing: it is dropped.
     #[default]
     None,
-    /// A segment.
-    Segment(SegmentIx),
+    /// A segment, and its bridge.
+    Segment(SegmentIx, BridgeId),
     /// The underlay: the vteps of the port.
     Underlay,
 }
@@ -279,17 +279,15 @@ impl Snapshot {
 
     /// Where the host with that [`mac_key`] is configured to be.
     #[inline]
-    pub(crate) fn endpoint(&self, hash: u64, key: u64) -> Option<Location> {
-        self.endpoints.get(hash, key).map(|value| {
-            let peer = (value >> 32) as u32;
-            Location { segment: SegmentIx(value as u32), peer: peer.checked_sub(1).map(PeerIx) }
-        })
+    pub(crate) fn endpoint(&self, hash: u64, key: u64) -> Option<Place> {
+        self.endpoints.get(hash, key).map(Place::from_bits)
     }
 
     /// Where the host with that MAC is configured to be on a bridge.
     pub fn endpoint_at(&self, bridge: BridgeId, mac: MacAddr) -> Option<Location> {
         let key = mac_key(bridge, mac);
-        self.endpoint(self.secret.hash(key), key)
+        let at = self.endpoint(self.secret.hash(key), key)?;
+        Some(Location { segment: at.segment(), peer: at.peer() })
     }
 
     /// Brings the place of an endpoint's entry near.
@@ -332,7 +330,8 @@ impl Snapshot {
         if let Some(new) = segment {
             match new.kind {
                 SegmentKind::Vlan { port, vid } => {
-                    *self.attachments.get_mut(vlan_index(port, vid.map_or(0, u16::from))) = Attachment::Segment(ix);
+                    *self.attachments.get_mut(vlan_index(port, vid.map_or(0, u16::from))) =
+                        Attachment::Segment(ix, new.bridge);
                     if let Some(bridge) = self.bridges.get_mut(new.bridge.index()) {
                         Arc::make_mut(bridge).local.push(ix);
                     }
@@ -411,8 +410,7 @@ impl Snapshot {
         match at {
             None => drop(self.endpoints.remove(key)),
             Some(Location { segment, peer }) => {
-                let peer = peer.map_or(0, |p| u64::from(p.0) + 1);
-                if !self.endpoints.insert(key, peer << 32 | u64::from(segment.0)) {
+                if !self.endpoints.insert(key, Place::new(segment, peer).to_bits()) {
                     return Err(Full);
                 }
             }
