@@ -55,6 +55,13 @@ impl Trials {
         median(&self.figures(|t| t.cycles_per_packet))
     }
 
+    /// The median cycles per packet of the time that the worker had its core: an estimate for a machine that was not
+    /// idle, since who else ran there left other things in its caches.
+    pub fn cycles_on_core(&self) -> Option<f64> {
+        let all: Option<Vec<f64>> = self.0.iter().map(|t| Some(t.cycles_per_packet * t.core_share?)).collect();
+        median(&all?)
+    }
+
     /// (largest - smallest) / median of the cycles per packet.
     pub fn spread(&self) -> Option<f64> {
         spread(&self.figures(|t| t.cycles_per_packet))
@@ -190,6 +197,7 @@ mod tests {
         assert_eq!((trials.cycles(), trials.sent(), trials.received()), (Some(110.0), Some(50), Some(50)));
         assert!((trials.spread().unwrap() - 400.0 / 110.0).abs() < 1e-9);
         assert_eq!(trials.core_share(), Some(0.1));
+        assert!((trials.cycles_on_core().unwrap() - 110.0 * 0.11).abs() < 1e-9);
         assert_eq!(Trials::default().cycles(), None);
     }
 

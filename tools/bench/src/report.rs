@@ -42,6 +42,10 @@ pub struct CaseReport {
     pub testpmd_io_spread: Option<f64>,
     /// The smallest part of a trial that any program's worker had its core: below 1, others ran there.
     pub core_share: Option<f64>,
+    /// Weir's cycles on its core alone, without the time that others ran there: an estimate.
+    pub cycles_on_core: Option<f64>,
+    /// That less testpmd io's of the same kind.
+    pub net_on_core: Option<f64>,
     /// Packets that Weir took from the source.
     pub sent: Option<u64>,
     /// Packets that the sink took from Weir.
@@ -93,6 +97,8 @@ impl CaseReport {
         let of = |name: &str| trials.get(name);
         let cycles = |name: &str| of(name).and_then(Trials::cycles);
         let (weir, io) = (cycles("weir"), cycles("testpmd io"));
+        let on_core = |name: &str| of(name).and_then(Trials::cycles_on_core);
+        let cycles_on_core = on_core("weir");
         Self {
             case: traffic.case.as_str(),
             flows: traffic.flows,
@@ -109,6 +115,8 @@ impl CaseReport {
             spread: of("weir").and_then(Trials::spread),
             testpmd_io_spread: of("testpmd io").and_then(Trials::spread),
             core_share: trials.values().filter_map(Trials::core_share).min_by(f64::total_cmp),
+            cycles_on_core,
+            net_on_core: cycles_on_core.zip(on_core("testpmd io")).map(|(weir, io)| weir - io),
             sent: of("weir").and_then(Trials::sent),
             received: of("weir").and_then(Trials::received),
             verified,
@@ -223,6 +231,10 @@ fn legend(first: &CaseReport, cases: &[CaseReport]) -> String {
                 case.flows,
                 percent(share)
             );
+            if let (Some(cycles), Some(net)) = (case.cycles_on_core, case.net_on_core) {
+                let _ =
+                    writeln!(text, "  without the time that others ran there: weir about {cycles:.0}, net {net:.0}.");
+            }
         }
         if let Some(spread) = case.testpmd_io_spread.filter(|s| *s > 0.2) {
             let _ = writeln!(
@@ -296,6 +308,7 @@ mod tests {
         }
         assert!(text.contains("testpmd io itself swung by 24 %"), "{text}");
         assert!(text.contains("a worker had its core for 50 % of the time only"), "{text}");
+        assert!(text.contains("weir about 52, net 32."), "{text}");
     }
 
     #[test]
