@@ -116,8 +116,7 @@ fn judge(state: &Desired, ports: &[Name], changes: &[Change], origins: &[usize])
     let at = |n: usize| origins.get(n).copied();
     for (n, change) in changes.iter().enumerate() {
         if change.there {
-            let Some(object) = state.get(&change.key) else { continue };
-            rules::judge(state, ports, &object).map_err(|Broken { field, value, why }| {
+            rules::judge(state, ports, &change.key).map_err(|Broken { field, value, why }| {
                 let i = at(n).unwrap_or(n);
                 let message = format!("{}: {why}", change.key);
                 fault(code::INVALID_STATE, message, format!("ops[{i}].put.{}.{field}", change.key.kind()), value)

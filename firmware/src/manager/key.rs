@@ -51,7 +51,7 @@ impl ObjectKey {
             Self::Bridge(name) | Self::Vtep(name) => name.to_string(),
             Self::Segment(id) => id.to_string(),
             Self::Peer(segment, address) => format!("{segment}/{address}"),
-            Self::Endpoint(bridge, mac) => format!("{bridge}/{mac}"),
+            Self::Endpoint(bridge, mac) => [bridge.as_str(), "/", &mac.to_string()].concat(),
         }
     }
 
@@ -95,7 +95,9 @@ fn form(kind: Kind) -> &'static str {
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind(), self.id())
+        f.write_str(self.kind().as_str())?;
+        f.write_str(" ")?;
+        f.write_str(&self.id())
     }
 }
 

@@ -7,7 +7,7 @@ use super::desired::Desired;
 use super::key::ObjectKey;
 use std::net::{IpAddr, Ipv4Addr};
 use weir_api::id::{Location, Name, SegmentId};
-use weir_api::object::{Bridge, Endpoint, Object, Peer, Segment, Vtep};
+use weir_api::object::{Bridge, Segment, Vtep};
 
 /// A rule that an object breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,17 +24,20 @@ fn broken<T>(field: &str, value: impl ToString, why: impl Into<String>) -> Resul
     Err(Broken { field: field.to_owned(), value: value.to_string(), why: why.into() })
 }
 
-/// Judges an object that is in the state.
+/// Judges the object of that key, if it is in the state.
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn judge(state: &Desired, ports: &[Name], object: &Object) -> Result<(), Broken> {
-    match object {
-        Object::Bridge(o) => bridge(o),
-        Object::Vtep(o) => vtep(state, ports, o),
-        Object::Segment(o) => segment(state, ports, o),
-        Object::Peer(o) => peer(state, o),
-        Object::Endpoint(o) => endpoint(state, o),
+pub fn judge(state: &Desired, ports: &[Name], key: &ObjectKey) -> Result<(), Broken> {
+    match key {
+        ObjectKey::Bridge(name) => state.bridges.get(name).map_or(Ok(()), bridge),
+        ObjectKey::Vtep(name) => state.vteps.get(name).map_or(Ok(()), |o| vtep(state, ports, o)),
+        ObjectKey::Segment(id) => state.segments.get(id).map_or(Ok(()), |o| segment(state, ports, o)),
+        ObjectKey::Peer(segment, address) => peer(state, segment, *address),
+        ObjectKey::Endpoint(bridge, mac) => {
+            let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
+            host.map_or(Ok(()), |host| endpoint(state, bridge, &host.location))
+        }
     }
 }
 
@@ -176,27 +179,27 @@ fn remote(state: &Desired, field: &str, address: IpAddr) -> Result<(), Broken> {
     Ok(())
 }
 
-fn peer(state: &Desired, o: &Peer) -> Result<(), Broken> {
-    if !o.segment.is_tunnel() {
-        return broken("segment", &o.segment, "only a tunnel segment has peers");
+fn peer(state: &Desired, segment: &SegmentId, address: IpAddr) -> Result<(), Broken> {
+    if !segment.is_tunnel() {
+        return broken("segment", segment, "only a tunnel segment has peers");
     }
-    if !state.segments.contains_key(&o.segment) {
-        return broken("segment", &o.segment, format!("there is no segment {}", o.segment));
+    if !state.segments.contains_key(segment) {
+        return broken("segment", segment, format!("there is no segment {segment}"));
     }
-    remote(state, "address", o.address)
+    remote(state, "address", address)
 }
 
-fn endpoint(state: &Desired, o: &Endpoint) -> Result<(), Broken> {
-    if !state.bridges.contains_key(&o.bridge) {
-        return broken("bridge", &o.bridge, format!("there is no bridge {}", o.bridge));
+fn endpoint(state: &Desired, bridge: &Name, location: &Location) -> Result<(), Broken> {
+    if !state.bridges.contains_key(bridge) {
+        return broken("bridge", bridge, format!("there is no bridge {bridge}"));
     }
-    let Location { segment, peer } = &o.location;
-    match state.segments.get(segment) {
-        None => return broken("location", &o.location, format!("there is no segment {segment}")),
-        Some(s) if s.bridge != o.bridge => {
-            return broken("location", &o.location, format!("segment {segment} belongs to bridge {}", s.bridge));
+    match state.segments.get(&location.segment) {
+        None => return broken("location", location, format!("there is no segment {}", location.segment)),
+        Some(s) if s.bridge != *bridge => {
+            let why = format!("segment {} belongs to bridge {}", location.segment, s.bridge);
+            return broken("location", location, why);
         }
         Some(_) => {}
     }
-    peer.map_or(Ok(()), |address| remote(state, "location", address))
+    location.peer.map_or(Ok(()), |address| remote(state, "location", address))
 }

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-use weir_api::message::{Error, Response, Version, code};
+use weir_api::message::{Call, Error, Response, Version, code};
 
 /// Bounds on every client.
 pub(super) struct Bounds {
@@ -63,6 +63,14 @@ fn limit(why: String) -> Error {
     Error { code: code::LIMIT, message: why, data: None }
 }
 
+/// The line that answers a request, without its line feed; `handle` is asked if it could be read.
+pub(super) fn answer(parsed: Result<Parsed, Refused>, handle: impl FnOnce(Call) -> Result<Answer, Error>) -> Vec<u8> {
+    match parsed {
+        Err(Refused { id, error }) => response(id, Err(error)),
+        Ok(Parsed { id, call }) => response(Some(id), handle(call)),
+    }
+}
+
 fn response(id: Option<u64>, result: Result<Answer, Error>) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Success {
@@ -112,15 +120,13 @@ impl<'a> Connection<'a> {
         self.line.drain(..=end);
         self.line.shrink_to(ALWAYS);
         self.give_back();
-        let answer = match parsed {
-            Err(Refused { id, error }) => response(id, Err(error)),
-            Ok(Parsed { id, call }) => {
-                let (reply, answer) = sync_channel(1);
-                let stopping = || Error { code: code::UNAVAILABLE, message: "weir is stopping".into(), data: None };
-                let sent = self.jobs.send(Job { call, reply }).map_err(|_| stopping());
-                response(Some(id), sent.and_then(|()| answer.recv().map_err(|_| stopping())?))
-            }
-        };
+        let jobs = self.jobs;
+        let answer = answer(parsed, |call| {
+            let (reply, answer) = sync_channel(1);
+            let stopping = || Error { code: code::UNAVAILABLE, message: "weir is stopping".into(), data: None };
+            jobs.send(Job { call, reply }).map_err(|_| stopping())?;
+            answer.recv().map_err(|_| stopping())?
+        });
         self.write(answer)
     }
 

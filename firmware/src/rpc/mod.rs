@@ -43,6 +43,11 @@ pub enum Answer {
     Stats(Box<Stats>),
 }
 
+/// Answers one line without a connection: what a client would read, without the line feed.
+pub fn respond(line: &[u8], handle: impl FnOnce(Call) -> Result<Answer, Error>) -> Vec<u8> {
+    connection::answer(parse::parse(line), handle)
+}
+
 /// Who is connected, and what all of them share.
 struct Shared {
     stopping: AtomicBool,

@@ -15,7 +15,7 @@ fn the_snapshot_says_what_is_desired() {
     let c = with_red();
     let s = c.snapshot();
     assert_eq!(s.generation, 1);
-    let Attachment::Segment(vlan) = s.attachment(PortId(0), 100) else { panic!("no VLAN 100") };
+    let Attachment::Segment(vlan, BridgeId(0)) = s.attachment(PortId(0), 100) else { panic!("no VLAN 100") };
     assert_eq!(s.attachment(PortId(1), 0), Attachment::Underlay);
     let vxlan = s.vni(Vni::try_from(7).unwrap()).unwrap();
     let segment = s.segment(vxlan).unwrap();
@@ -163,7 +163,7 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
                 s.vtep(vtep).map(|v| v.address)
             }
             SegmentKind::Vlan { port, vid } => {
-                assert_eq!(s.attachment(port, vid.map_or(0, u16::from)), Attachment::Segment(*ix));
+                assert_eq!(s.attachment(port, vid.map_or(0, u16::from)), Attachment::Segment(*ix, segment.bridge));
                 None
             }
         };
@@ -246,4 +246,21 @@ fn wrong_lists_and_gets_are_refused() {
     assert_eq!(get(Kind::Bridge, "blue").unwrap_err().code, code::NOT_FOUND);
     assert_eq!(get(Kind::Segment, "x").unwrap_err().code, code::INVALID_PARAMS);
     assert!(matches!(get(Kind::Peer, "vxlan/7/192.0.2.2"), Ok(Answer::Object(Object::Peer(_)))));
+}
+
+/// What `docs/rpc.md` shows is what happens, to the letter.
+#[test]
+fn the_reference_is_exact() {
+    let mut m = manager();
+    let mut shown = include_str!("../../../docs/rpc.md").lines().peekable();
+    let mut compared = 0;
+    while let Some(line) = shown.next() {
+        let Some(request) = line.strip_prefix("→ ") else { continue };
+        let response = crate::rpc::respond(request.as_bytes(), |call| m.answer(call));
+        if let Some(expected) = shown.peek().and_then(|next| next.strip_prefix("← ")) {
+            assert_eq!(String::from_utf8(response).unwrap(), expected, "{request}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 12);
 }
