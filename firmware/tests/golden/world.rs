@@ -60,16 +60,19 @@ impl World {
             names.iter().map(|name| name.parse().map_err(|e| format!("{name}: {e}"))).collect::<Result<_, _>>()?;
         let mut limits =
             Limits { bridges: 64, macs: 256, peers: 64, learned_peers: 16, neighbours: 16, held: 64, shared: false };
+        let mut tables = Tables { bridges: 64, peers: 64, ..Tables::default() };
         for (table, &size) in &script.tables {
             match table.as_str() {
                 "macs" => limits.macs = size,
                 "learned_peers" => limits.learned_peers = size,
                 "neighbours" => limits.neighbours = size,
                 "held" => limits.held = size,
+                "bridges" => tables.bridges = size as u32,
+                "segments" => tables.segments = size as u32,
+                "peers" => tables.peers = size as u32,
                 _ => return Err(format!("no table {table} can be sized here")),
             }
         }
-        let tables = Tables { bridges: 64, peers: 64, ..Tables::default() };
         Ok(Self {
             delivery,
             configuration: Configuration::new(api_names, tables, Snapshot::new(secret, &infos)),
