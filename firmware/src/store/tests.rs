@@ -3,12 +3,10 @@
 use super::*;
 use crate::config::Tables;
 use crate::manager::configuration::Configuration;
-use redb::backends::InMemoryBackend;
 use std::io::Error as BackendIoError;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use weir_api::message::{Apply, Error, Op, code};
 use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
@@ -109,55 +107,129 @@ fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     assert!(open().contains("under \"bridge red\" stands bridge blue"), "{}", open());
 }
 
-/// Memory that fails from the k-th write, truncation or sync on, and keeps what it had; like a disk that is pulled.
+/// A disk that is pulled at the k-th write, truncation or sync: of what was not synced by then, any part is lost.
 #[derive(Clone, Debug)]
-struct Failing {
-    memory: Arc<InMemoryBackend>,
-    left: Arc<AtomicI64>,
+struct Disk(Arc<Mutex<Platter>>);
+
+#[derive(Debug)]
+struct Platter {
+    bytes: Vec<u8>,
+    /// As they were at the last sync.
+    synced: Vec<u8>,
+    /// What was done since.
+    since: Vec<Step>,
+    /// Operations until it is pulled.
+    left: u64,
 }
 
-impl Failing {
-    fn spend(&self) -> Result<(), BackendIoError> {
-        if self.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+#[derive(Clone, Debug)]
+enum Step {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+fn perform(bytes: &mut Vec<u8>, step: &Step) {
+    match step {
+        Step::Write(offset, data) => {
+            let (from, to) = (*offset as usize, *offset as usize + data.len());
+            bytes.resize(bytes.len().max(to), 0);
+            bytes[from..to].copy_from_slice(data);
+        }
+        Step::Length(len) => bytes.resize(*len as usize, 0),
+    }
+}
+
+impl Disk {
+    fn new() -> Self {
+        let left = u64::MAX;
+        Self(Arc::new(Mutex::new(Platter { bytes: Vec::new(), synced: Vec::new(), since: Vec::new(), left })))
+    }
+
+    fn platter(&self) -> std::sync::MutexGuard<'_, Platter> {
+        self.0.lock().unwrap()
+    }
+
+    fn pull_after(&self, operations: u64) {
+        self.platter().left = operations;
+    }
+
+    fn is_pulled(&self) -> bool {
+        self.platter().left == 0
+    }
+
+    /// The same disk after power has come back: each operation since the last sync was done, or was not, or in half.
+    fn again(&self, mut random: u64) -> Self {
+        let old = self.platter();
+        let mut bytes = old.synced.clone();
+        for step in &old.since {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            match (step, random >> 62) {
+                (Step::Write(offset, data), 0) => {
+                    perform(&mut bytes, &Step::Write(*offset, data[..data.len() / 2].to_vec()));
+                }
+                (_, 1) => {}
+                (step, _) => perform(&mut bytes, step),
+            }
+        }
+        let platter = Platter { synced: bytes.clone(), bytes, since: Vec::new(), left: u64::MAX };
+        Self(Arc::new(Mutex::new(platter)))
+    }
+
+    fn step(&self, step: Option<Step>) -> Result<(), BackendIoError> {
+        let mut platter = self.platter();
+        platter.left = platter.left.saturating_sub(1);
+        // The last operation is under way when the power goes.
+        if let Some(step) = &step {
+            platter.since.push(step.clone());
+        }
+        if platter.left == 0 {
             return Err(BackendIoError::other("pulled"));
+        }
+        match step {
+            Some(step) => perform(&mut platter.bytes, &step),
+            None => {
+                platter.synced = platter.bytes.clone();
+                platter.since.clear();
+            }
         }
         Ok(())
     }
 }
 
-impl StorageBackend for Failing {
+impl StorageBackend for Disk {
     fn len(&self) -> Result<u64, BackendIoError> {
-        self.memory.len()
+        Ok(self.platter().bytes.len() as u64)
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), BackendIoError> {
-        self.memory.read(offset, out)
+        let platter = self.platter();
+        let there = platter.bytes.get(offset as usize..offset as usize + out.len());
+        out.copy_from_slice(there.ok_or_else(|| BackendIoError::other("behind the end"))?);
+        Ok(())
     }
     fn set_len(&self, len: u64) -> Result<(), BackendIoError> {
-        self.spend()?;
-        self.memory.set_len(len)
+        self.step(Some(Step::Length(len)))
     }
     fn sync_data(&self) -> Result<(), BackendIoError> {
-        self.spend()?;
-        self.memory.sync_data()
+        self.step(None)
     }
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), BackendIoError> {
-        self.spend()?;
-        self.memory.write(offset, data)
+        self.step(Some(Step::Write(offset, data.to_vec())))
     }
 }
 
 #[test]
-fn a_failure_at_any_write_loses_nothing_acknowledged() {
+fn a_loss_of_power_at_any_write_loses_nothing_acknowledged() {
     let path = Path::new("memory");
-    let (mut failures, mut k) = (0, 0);
-    loop {
-        let disk = Failing { memory: Arc::default(), left: Arc::new(AtomicI64::new(i64::MAX)) };
+    let expected: Vec<Saved> = (0..=9).map(after).collect();
+    let mut failures = 0;
+    for k in 1.. {
+        let disk = Disk::new();
         let (mut store, _) = Store::with_backend(path, disk.clone()).unwrap();
         let mut c = configuration();
         for n in 1..=6 {
             apply(&mut c, &mut store, n).unwrap();
         }
-        disk.left.store(k, Ordering::SeqCst);
+        disk.pull_after(k);
         let mut acknowledged = 6;
         for n in 7..=9 {
             if apply(&mut c, &mut store, n).is_err() {
@@ -166,17 +238,18 @@ fn a_failure_at_any_write_loses_nothing_acknowledged() {
             }
             acknowledged = n;
         }
-        assert_eq!(saved(&c), after(acknowledged), "in memory, at write {k}");
-        drop(store);
-        let whole = disk.left.load(Ordering::SeqCst) > 0;
-        disk.left.store(i64::MAX, Ordering::SeqCst);
-        let (_store, read) = Store::with_backend(path, disk).unwrap_or_else(|e| panic!("at write {k}: {e}"));
-        let read = Saved { objects: sorted(read.objects), ..read };
-        assert!(read == after(acknowledged) || read == after(acknowledged + 1), "on disk, at write {k}");
-        if whole && acknowledged == 9 {
+        assert_eq!(saved(&c), expected[acknowledged as usize], "in memory, at write {k}");
+        for lost in 0..8 {
+            let opened = Store::with_backend(path, disk.again(k << 8 | lost));
+            let (_store, read) = opened.unwrap_or_else(|e| panic!("at write {k}.{lost}: {e}"));
+            let read = Saved { objects: sorted(read.objects), ..read };
+            let whole = [acknowledged, acknowledged + 1].map(|n| expected.get(n as usize) == Some(&read));
+            assert!(whole.contains(&true), "on disk, at write {k}.{lost}: generation {}", read.generation);
+        }
+        if acknowledged == 9 && !disk.is_pulled() {
             break;
         }
-        k += 1;
+        drop(store);
     }
     assert!(failures > 10, "only {failures} failures were tried");
 }
