@@ -54,6 +54,7 @@ clippy: deps rust ## has clippy anything to say?
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 unit: deps rust ## unit, property and golden tests
+	$(PYTHON) tests/golden/make.py --check
 	$(AS_ROOT) $(CARGO) test --workspace
 
 e2e: build ## end-to-end tests with real peers in network namespaces (root)

@@ -284,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn a_neighbour_configured_while_frames_wait_for_it_releases_them_once() {
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
+        t.want(PORT, VTEP, HOP, None, at(0));
+        assert!(t.ask_now(0, at(0)).is_some());
+        t.want(PORT, VTEP, HOP, Some(MAC), at(10));
+        assert_eq!(due(&mut t, 10), [Due::Release(0)]);
+        t.want(PORT, VTEP, HOP, Some(MAC), at(20));
+        assert_eq!(due(&mut t, 100_000), []);
+    }
+
+    #[test]
     fn nobody_gets_an_entry_or_a_configured_mac_by_talking() {
         let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 1);
         assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), None);

@@ -93,7 +93,7 @@ impl PeerTable {
             entries: vec![entry; total],
             configured,
             index: vec![Bucket::default(); (learned / 2 + 1).next_power_of_two()].into(),
-            // Handed out from the end, freed to the front: see `release`.
+            // The last one given back is the next handed out: no learned MAC names it any more.
             free: (configured as u32..total as u32).rev().collect(),
             secret,
             last: None,

@@ -27,6 +27,26 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
 }
 
 #[test]
+fn a_second_tag_hops_neither_to_another_vlan_nor_into_a_tunnel() {
+    let mut w = World::new();
+    // To untagged port 2, where it would be taken for VLAN 200's, and to a tunnel that carries no tags.
+    let mut inner = 200u16.to_be_bytes().to_vec();
+    inner.extend_from_slice(&EtherType::IPV4.0.to_be_bytes());
+    inner.extend_from_slice(&udp4(0, b"hop"));
+    let out = w.send(LAN, &frame(MacAddr::BROADCAST, host(1), Some(100), EtherType::VLAN, &inner));
+    assert_eq!((out, w.dropped(LAN, DropReason::InnerTag)), (vec![], 2));
+}
+
+#[test]
+fn nobody_that_is_no_host_is_a_peer() {
+    for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255], VTEP.octets()] {
+        let mut w = World::new();
+        let out = w.send(WAN, &vxlan_from(source.into(), 10_000, 0, &tenant(host(2), host(1), None)));
+        assert_eq!((out, w.gateway.macs().len(), w.dropped(WAN, DropReason::NotForUs)), (vec![], 0, 1), "{source:?}");
+    }
+}
+
+#[test]
 fn a_frame_cut_anywhere_is_dropped_and_teaches_nothing() {
     // But for ports, an IPv4 packet's bytes are all within its lengths: every cut shows.
     for (port, bytes) in seeds() {
