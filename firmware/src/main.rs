@@ -15,10 +15,6 @@ use weir::logging;
 #[global_allocator]
 static ALLOCATOR: weir_pmd::LargePages = weir_pmd::LargePages;
 
-/// Tables of many megabytes on large pages.
-#[global_allocator]
-static ALLOCATOR: weir_pmd::LargePages = weir_pmd::LargePages;
-
 const AFTER_HELP: &str = "\
 Examples:
   weir --check -c weir.toml     what is wrong with the file on this machine, and how to mend it
