@@ -92,7 +92,7 @@ mod tests {
                     memory = LargePages.realloc(memory, layout, size);
                     layout = Layout::from_size_align(size, 64).expect("legal");
                     assert_eq!((*memory, memory as usize % 64), (7, 0), "at {size}");
-                    assert!(size < LARGE || memory as usize % LARGE == 0);
+                    assert!(size < LARGE || (memory as usize).is_multiple_of(LARGE));
                     memory.add(size - 1).write(if size == 1 { 7 } else { 9 });
                 }
                 LargePages.dealloc(memory, layout);
