@@ -58,7 +58,7 @@ def test_a_bridge_that_loses_a_segment_stops_there_and_goes_on_when_it_is_back(l
         site.host.reaches("10.0.0.2")
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGTERM], ids=lambda way: way.name)
 def test_after_a_restart_all_is_back_without_a_reapply(lab, way):
     site = one_tenant(lab)
     site.state["endpoint"] = [
