@@ -15,6 +15,8 @@ pub(super) enum Decision<'s> {
     Forward(Place, &'s Segment),
     /// Everywhere on its bridge, but not back.
     Flood,
+    /// To the gateway itself; where its EtherType is.
+    Local(u16),
     /// Nowhere.
     Drop(DropReason),
 }

@@ -101,33 +101,32 @@ impl<F: Frame> Gateway<F> {
         }
         self.fetch(snapshot, &lanes[..arrivals.len()]);
         let seconds = now.seconds();
+        for (arrival, lane) in arrivals.iter_mut().zip(lanes.iter()) {
+            if *arrival == Arrival::Bridged
+                && let Err(reason) = self.learn(snapshot, lane, seconds)
+            {
+                *arrival = Arrival::Dropped(reason);
+            }
+        }
+        let mut decisions = heapless::Vec::<Decision<'_>, BURST>::new();
+        for (arrival, lane) in arrivals.iter().zip(lanes.iter()) {
+            let _ = decisions.push(match arrival {
+                Arrival::Bridged => self.decide(snapshot, lane, seconds),
+                Arrival::Local(rest_at) => Decision::Local(*rest_at),
+                Arrival::Dropped(reason) => Decision::Drop(*reason),
+            });
+        }
         let mut turn = Turn { snapshot, now, port, pool, out };
-        for ((frame, arrival), lane) in burst.drain(..).zip(&arrivals).zip(lanes.iter()) {
-            match arrival {
-                Arrival::Bridged => self.bridge(&mut turn, frame, lane, seconds),
-                Arrival::Local(rest_at) => self.local(&mut turn, frame, usize::from(*rest_at)),
-                Arrival::Dropped(reason) => self.refuse(port, frame, *reason),
+        for ((frame, decision), lane) in burst.drain(..).zip(&decisions).zip(lanes.iter()) {
+            match decision {
+                Decision::Forward(place, segment) => self.forward(&mut turn, frame, lane, *place, segment),
+                Decision::Flood => self.flood(&mut turn, frame, lane),
+                Decision::Local(rest_at) => self.local(&mut turn, frame, usize::from(*rest_at)),
+                Decision::Drop(reason) => self.refuse(port, frame, *reason),
             }
         }
         self.lanes = lanes;
         pool.free(&mut self.refused);
-    }
-
-    /// A tenant's frame, from where it came to where it goes.
-    #[inline(always)]
-    fn bridge<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, seconds: u64)
-    where
-        P: Pool<Frame = F>,
-        E: Egress<F>,
-    {
-        if let Err(reason) = self.learn(turn.snapshot, p, seconds) {
-            return self.refuse(turn.port, frame, reason);
-        }
-        match self.decide(turn.snapshot, p, seconds) {
-            Decision::Forward(place, segment) => self.forward(turn, frame, p, place, segment),
-            Decision::Flood => self.flood(turn, frame, p),
-            Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
-        }
     }
 
     /// Reads the cache lines in which the burst's entries most likely are, all before any is needed: the loads do not

@@ -12,27 +12,32 @@ const CHUNK: usize = 256;
 /// An array that grows, in chunks of 256. What was never set is the default.
 #[derive(Clone, Debug)]
 pub(super) struct CowVec<T> {
-    chunks: Arc<Vec<Option<Arc<[T]>>>>,
+    chunks: Arc<[Option<Arc<[T; CHUNK]>>]>,
 }
 
 impl<T: Clone + Default> CowVec<T> {
     pub(super) fn new() -> Self {
-        Self { chunks: Arc::new(Vec::new()) }
+        Self { chunks: Arc::new([]) }
     }
 
-    /// The element, or `None` where nothing was set nearby.
-    #[inline]
+    /// The element, or `None` where nothing was set nearby. Two loads: the chunk, the element.
+    #[inline(always)]
     pub(super) fn get(&self, index: usize) -> Option<&T> {
-        self.chunks.get(index / CHUNK)?.as_deref()?.get(index % CHUNK)
+        match self.chunks.get(index / CHUNK)? {
+            Some(chunk) => Some(&chunk[index % CHUNK]),
+            None => None,
+        }
     }
 
     /// The element, writable; its chunk is copied first if an older clone shares it.
     pub(super) fn get_mut(&mut self, index: usize) -> &mut T {
-        let chunks = Arc::make_mut(&mut self.chunks);
-        if chunks.len() <= index / CHUNK {
-            chunks.resize(index / CHUNK + 1, None);
+        if self.chunks.len() <= index / CHUNK {
+            let grown = (index / CHUNK + 1).next_power_of_two();
+            let old = self.chunks.iter().cloned();
+            self.chunks = old.chain(core::iter::repeat(None)).take(grown).collect();
         }
-        let chunk = chunks[index / CHUNK].get_or_insert_with(|| vec![T::default(); CHUNK].into());
+        let slot = &mut Arc::make_mut(&mut self.chunks)[index / CHUNK];
+        let chunk = slot.get_or_insert_with(|| Arc::new(core::array::from_fn(|_| T::default())));
         &mut Arc::make_mut(chunk)[index % CHUNK]
     }
 }
@@ -48,7 +53,7 @@ const DEEPEST: u32 = 20;
 pub(super) struct CowMap {
     secret: Secret,
     /// 2^depth indexes of groups, by the topmost bits of the hash; a group of lesser depth stands in several places.
-    directory: Arc<Vec<u32>>,
+    directory: Arc<[u32]>,
     depth: u32,
     groups: Arc<Vec<Group>>,
     len: usize,
@@ -64,7 +69,7 @@ struct Group {
 impl CowMap {
     pub(super) fn new(secret: Secret) -> Self {
         let empty = Group { buckets: Arc::new([Bucket::default(); GROUP]), depth: 0 };
-        Self { secret, directory: Arc::new(vec![0]), depth: 0, groups: Arc::new(vec![empty]), len: 0 }
+        Self { secret, directory: Arc::new([0]), depth: 0, groups: Arc::new(vec![empty]), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -130,8 +135,7 @@ impl CowMap {
             return false;
         }
         if depth == self.depth {
-            let doubled = self.directory.iter().flat_map(|&g| [g, g]).collect();
-            self.directory = Arc::new(doubled);
+            self.directory = self.directory.iter().flat_map(|&g| [g, g]).collect();
             self.depth += 1;
         }
         let mut halves = [[Bucket::default(); GROUP]; 2];
