@@ -163,6 +163,14 @@ pub struct Tables {
     pub endpoints: u32,
 }
 
+impl Tables {
+    /// How many numbers there are for peers: twice as many as peers, so that a freed one rests until no learned entry
+    /// names it any more.
+    pub fn peer_numbers(&self) -> u32 {
+        self.peers.saturating_mul(2)
+    }
+}
+
 impl Default for Tables {
     fn default() -> Self {
         Self {

@@ -200,9 +200,10 @@ fn start_eal(config: &Config, hugepages: bool) -> Result<Eal, BootError> {
 
 fn limits(tables: &Tables, workers: usize) -> Limits {
     Limits {
-        bridges: tables.bridges as usize,
+        // Every number that a bridge can have, so that freed ones rest.
+        bridges: 1 << 16,
         macs: tables.macs as usize,
-        peers: tables.peers as usize,
+        peers: tables.peer_numbers() as usize,
         learned_peers: tables.learned_peers as usize,
         neighbours: tables.neighbours as usize,
         held: tables.held as usize,

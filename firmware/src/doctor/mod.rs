@@ -13,6 +13,8 @@ use std::fmt;
 
 /// Bytes of packet memory that an mbuf takes: header, headroom, 2 KiB of data, pool overhead.
 const MBUF_BYTES: u64 = 2432;
+/// The same without hugepages: none crosses the border of an ordinary page.
+const MBUF_PAGE_BYTES: u64 = 4096;
 /// MiB that DPDK needs besides mbufs: rings, device queues, its own tables.
 const OTHER_MIB: u64 = 24;
 /// Bytes that a learned MAC takes.
@@ -235,7 +237,8 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
         let what = "if every queue fills, the buffers run out";
         report.warnings.push(format!("dpdk.mbufs = {mbufs}: {what} (rx {rx} + tx {tx} descriptors)"));
     }
-    let needed = (mbufs * MBUF_BYTES).div_ceil(1 << 20) + OTHER_MIB;
+    let each = if report.hugepages { MBUF_BYTES } else { MBUF_PAGE_BYTES };
+    let needed = (mbufs * each).div_ceil(1 << 20) + OTHER_MIB;
     if needed > u64::from(dpdk.memory_mib) {
         let what = format!("dpdk.mbufs = {mbufs} and the queues need {needed} MiB");
         report.problem("dpdk.memory_mib", dpdk.memory_mib, what, format!("memory_mib = {needed}, or fewer mbufs"));
@@ -261,8 +264,8 @@ fn tables(config: &Config, report: &mut Report) {
         ("tables.bridges", t.bridges, 1 << 16),
         ("tables.segments", t.segments, 1 << 20),
         ("tables.vteps", t.vteps, 1 << 16),
-        ("tables.peers", t.peers, 1 << 19),
-        ("tables.learned_peers", t.learned_peers, 1 << 19),
+        ("tables.peers", t.peers, 1 << 18),
+        ("tables.learned_peers", t.learned_peers, 1 << 18),
         ("tables.held", t.held, 1 << 16),
         ("tables.endpoints", t.endpoints, 1 << 28),
     ] {

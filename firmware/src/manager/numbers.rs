@@ -12,7 +12,10 @@ pub struct Numbers<K, V> {
     map: HashMap<K, (u32, V)>,
     free: VecDeque<u32>,
     next: u32,
-    limit: u32,
+    /// How many numbers there are.
+    numbers: u32,
+    /// How many of them may be in use.
+    capacity: u32,
     journal: Vec<Step<K, V>>,
 }
 
@@ -25,9 +28,10 @@ enum Step<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V> Numbers<K, V> {
-    /// Numbers from 0 up to, not including, `limit`.
-    pub fn new(limit: u32) -> Self {
-        Self { map: HashMap::new(), free: VecDeque::new(), next: 0, limit, journal: Vec::new() }
+    /// Numbers from 0 up to, not including, `numbers`, of which at most `capacity` are in use. The more numbers than
+    /// capacity, the longer a freed one rests.
+    pub fn new(capacity: u32, numbers: u32) -> Self {
+        Self { map: HashMap::new(), free: VecDeque::new(), next: 0, numbers, capacity, journal: Vec::new() }
     }
 
     /// The number and value of a key.
@@ -47,7 +51,10 @@ impl<K: Hash + Eq + Clone, V> Numbers<K, V> {
             self.journal.push(Step::Changed(key.clone(), old));
             return Some(*number);
         }
-        let number = if self.next < self.limit {
+        if self.map.len() >= self.capacity as usize {
+            return None;
+        }
+        let number = if self.next < self.numbers {
             self.next += 1;
             self.journal.push(Step::TookFresh(key.clone()));
             self.next - 1
@@ -111,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_freed_number_is_reused_last() {
-        let mut numbers = Numbers::new(3);
+        let mut numbers = Numbers::new(3, 3);
         assert_eq!((numbers.put(&'a', ()), numbers.put(&'b', ())), (Some(0), Some(1)));
         numbers.free(&'b');
         numbers.free(&'a');
@@ -123,8 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_has_numbers_that_rest() {
+        let mut numbers = Numbers::new(1, 3);
+        assert_eq!((numbers.put(&'a', ()), numbers.put(&'b', ())), (Some(0), None));
+        for (before, after, number) in [('a', 'b', 1), ('b', 'c', 2), ('c', 'd', 0)] {
+            numbers.free(&before);
+            assert_eq!(numbers.put(&after, ()), Some(number));
+        }
+    }
+
+    #[test]
     fn undo_restores_numbers_values_and_order() {
-        let mut numbers = Numbers::new(2);
+        let mut numbers = Numbers::new(2, 2);
         numbers.put(&'a', 1);
         numbers.put(&'b', 2);
         numbers.free(&'a');

@@ -84,11 +84,11 @@ impl Translator {
         Self {
             ports,
             current: empty,
-            bridges: Numbers::new(limits.bridges.min(1 << 16)),
-            vteps: Numbers::new(limits.vteps.min(1 << 16)),
-            segments: Numbers::new(limits.segments.min(SegmentIx::LIMIT)),
-            peers: Numbers::new(limits.peers.min(PeerIx::LIMIT)),
-            listed: Numbers::new(u32::MAX),
+            bridges: Numbers::new(limits.bridges, 1 << 16),
+            vteps: Numbers::new(limits.vteps, 1 << 16),
+            segments: Numbers::new(limits.segments, SegmentIx::LIMIT),
+            peers: Numbers::new(limits.peers, limits.peer_numbers()),
+            listed: Numbers::new(u32::MAX, u32::MAX),
         }
     }
 

@@ -189,11 +189,13 @@ impl<F: Frame> Gateway<F> {
     /// Forgets learned MACs that were silent for too long, and those that the configuration has overtaken.
     pub(super) fn forget(&mut self, snapshot: &Snapshot, now: Time) {
         let Self { macs, peers, counters, .. } = self;
+        let is_gone = |ix| peers.peer(snapshot, ix).is_none();
         let is_stale = |key: u64, entry: LearnedMac| {
             let bridge = BridgeId((key >> 48) as u16);
             let Some(settings) = snapshot.bridge(bridge).map(|b| b.settings) else { return true };
             entry.age(now.seconds()) > settings.mac_ageing
                 || snapshot.segment(entry.place.segment()).is_none_or(|s| s.bridge != bridge)
+                || entry.place.peer().is_some_and(is_gone)
                 || snapshot.endpoint(snapshot.secret().hash(key), key).is_some()
         };
         let mut released = heapless::Vec::<_, { SWEEP * 4 }>::new();
