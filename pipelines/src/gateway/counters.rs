@@ -59,7 +59,7 @@ named! {
         SourceMac = "source_mac",
         /// To 01-80-C2-00-00-0x, which is never forwarded (IEEE 802.1Q §8.6.3).
         LinkLocalControl = "link_local_control",
-        /// On the underlay, and nothing that this gateway serves.
+        /// On the underlay, and nothing that this gateway serves or learns from.
         NotForUs = "not_for_us",
         /// To a MAC that is where the frame came from.
         SameSegment = "same_segment",
@@ -140,13 +140,15 @@ pub struct Counters {
     pub originated: u64,
     /// Frames given to the ports.
     pub sent: u64,
+    /// Frames for the gateway itself that taught it something, and went no further: ARP answers of next hops.
+    pub consumed: u64,
 }
 
 impl Counters {
     /// All zero.
     pub fn new(ports: usize) -> Self {
         let drops = vec![0; ports * DropReason::ALL.len()];
-        Self { drops, events: [0; Event::ALL.len()], received: 0, originated: 0, sent: 0 }
+        Self { drops, events: [0; Event::ALL.len()], received: 0, originated: 0, sent: 0, consumed: 0 }
     }
 
     /// Counts a frame dropped that came in on a port, or was to leave by it if it was made here.
@@ -182,7 +184,8 @@ impl Counters {
     pub fn copy_from(&mut self, other: &Counters) {
         self.drops.clone_from(&other.drops);
         self.events = other.events;
-        (self.received, self.originated, self.sent) = (other.received, other.originated, other.sent);
+        (self.received, self.originated) = (other.received, other.originated);
+        (self.sent, self.consumed) = (other.sent, other.consumed);
     }
 }
 

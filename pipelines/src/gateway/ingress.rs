@@ -5,8 +5,9 @@
 use super::DropReason;
 use super::parse::{self, Link, Parsed};
 use super::pipeline::Gateway;
+use super::tunnels::{Found, Outer, TunnelKey};
 use crate::tables::{Attachment, BridgeId, Peer, Place, PortId, SegmentKind, Snapshot};
-use crate::wire::{EtherType, IpProtocol, Ipv4, MacAddr, Malformed, Tag, TrafficClass, Udp, VXLAN_PORT, Vxlan};
+use crate::wire::{EtherType, IpProtocol, Ipv4, MacAddr, Malformed, Tag, TrafficClass, Udp, VXLAN_PORT, Vni, Vxlan};
 use crate::{Checksum, Frame};
 
 /// So many bytes are brought into the first segment of a frame that has several: an outer header with a tag and IPv4 options
@@ -68,7 +69,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// A frame on the underlay: whether it is for the gateway itself; else it came in a tunnel.
-    #[inline]
+    #[inline(always)]
     fn underlay(
         &mut self,
         snapshot: &Snapshot,
@@ -78,12 +79,41 @@ impl<F: Frame> Gateway<F> {
         frame: &F,
         lane: &mut Parsed,
     ) -> Result<bool, DropReason> {
-        let (to, from) = (MacAddr::from_bits(link.to), MacAddr::from_bits(link.from));
-        let own = snapshot.ports().get(port.index()).map_or(MacAddr::ZERO, |p| p.mac);
-        if !from.is_source() || from == own {
+        let own = snapshot.ports().get(port.index()).map_or(0, |p| p.mac.to_bits());
+        if parse::is_group(link.from) || link.from == 0 || link.from == own {
             return Err(DropReason::SourceMac);
         }
-        let ours = to == own;
+        let at = usize::from(rest_at) + 2;
+        if link.to == own && link.ether_type == EtherType::IPV4 {
+            let head = frame.head().get(at..).unwrap_or(&[]);
+            if let Some(outer) = Outer::parse(head, frame.len() - at)
+                && frame.ip_checksum() != Checksum::Bad
+                && (frame.ip_checksum() == Checksum::Good || outer.checksum_holds())
+            {
+                let key = TunnelKey::new(outer.source(), outer.destination(), outer.vni(), port);
+                if let Some(&found) = self.tunnels.get(key, snapshot, &self.peers) {
+                    let inner = &head[Outer::LEN..];
+                    let span = Span { at: at + Outer::LEN, end: at + 20 + outer.udp_len(), class: outer.class() };
+                    return decapsulated(snapshot, found, span, inner, lane).map(|()| false);
+                }
+            }
+        }
+        self.underlay_in_full(snapshot, port, link, at, frame, lane)
+    }
+
+    /// The same, for what is not known yet, and for whatever is wrong or out of the ordinary.
+    #[inline(never)]
+    fn underlay_in_full(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        link: Link,
+        ip_at: usize,
+        frame: &F,
+        lane: &mut Parsed,
+    ) -> Result<bool, DropReason> {
+        let to = MacAddr::from_bits(link.to);
+        let ours = snapshot.ports().get(port.index()).is_some_and(|p| p.mac == to);
         if !(ours || to.is_broadcast() && link.ether_type == EtherType::ARP) {
             return Err(DropReason::NotForUs);
         }
@@ -93,7 +123,7 @@ impl<F: Frame> Gateway<F> {
         if link.ether_type != EtherType::IPV4 {
             return Err(DropReason::NotForUs);
         }
-        let (head, ip_at) = (frame.head(), usize::from(rest_at) + 2);
+        let head = frame.head();
         let ip = Ipv4::parse_head(&head[ip_at..], frame.len() - ip_at).map_err(|_| DropReason::MalformedIpv4)?;
         let vtep = snapshot.vtep_at(port, ip.destination()).ok_or(DropReason::NotForUs)?;
         // Nobody to answer, and no peer: no single host has such an address (RFC 1122 §3.2.1.3), or it is the vtep's own.
@@ -119,61 +149,73 @@ impl<F: Frame> Gateway<F> {
         if udp.destination() != VXLAN_PORT {
             return Err(DropReason::NotForUs);
         }
-        let peer = Peer { vtep, address: ip.source() };
-        let tunnel = Tunnel { peer, at: udp_at + 16, end: udp_at + udp.len(), class: ip.traffic_class() };
-        self.decapsulated(snapshot, tunnel, &behind[8..], lane).map(|()| false)
-    }
-
-    /// A frame that came in a tunnel: `bytes` begin with the VXLAN header.
-    #[inline(always)]
-    fn decapsulated(
-        &mut self,
-        snapshot: &Snapshot,
-        tunnel: Tunnel,
-        bytes: &[u8],
-        lane: &mut Parsed,
-    ) -> Result<(), DropReason> {
-        let (vxlan, inner) = Vxlan::parse(bytes).map_err(|e| match e {
+        let (vxlan, inner) = Vxlan::parse(&behind[8..]).map_err(|e| match e {
             Malformed::NoVni => DropReason::VxlanFlags,
             _ => DropReason::Truncated,
         })?;
-        let ix = snapshot.vni(vxlan.vni()).ok_or(DropReason::UnknownVni)?;
+        let key = TunnelKey::new(ip.source().to_bits(), ip.destination().to_bits(), vxlan.vni().into(), port);
+        let span = Span { at: udp_at + 16, end: udp_at + udp.len(), class: ip.traffic_class() };
+        let found = self.find_tunnel(snapshot, key, vxlan.vni(), Peer { vtep, address: ip.source() })?;
+        decapsulated(snapshot, found, span, inner, lane).map(|()| false)
+    }
+
+    /// Where frames of a tunnel belong, and whether they may come from there.
+    fn find_tunnel(
+        &mut self,
+        snapshot: &Snapshot,
+        key: TunnelKey,
+        vni: Vni,
+        origin: Peer,
+    ) -> Result<Found, DropReason> {
+        let ix = snapshot.vni(vni).ok_or(DropReason::UnknownVni)?;
         let segment = snapshot.segment(ix).ok_or(DropReason::UnknownVni)?;
         match segment.kind {
-            SegmentKind::Vxlan { vtep, .. } if vtep == tunnel.peer.vtep => {}
+            SegmentKind::Vxlan { vtep, .. } if vtep == origin.vtep => {}
             _ => return Err(DropReason::UnknownVni),
         }
-        if tunnel.end < tunnel.at + 14 {
-            return Err(DropReason::Truncated);
-        }
-        let (link, rest) = Link::parse(inner).ok_or(DropReason::Truncated)?;
-        let peer = self.peers.find(snapshot, tunnel.peer);
+        let peer = self.peers.find(snapshot, origin);
         let bridge = snapshot.bridge(segment.bridge).ok_or(DropReason::UnknownVni)?;
         if bridge.settings.listed_only && !peer.is_some_and(|p| snapshot.is_listed(segment.bridge, p)) {
             return Err(DropReason::PeerNotListed);
         }
-        lane.place = Place::new(ix, peer);
-        lane.origin = Some(tunnel.peer);
-        lane.rest_at = tunnel.at as u16 + 12;
-        lane.priority = 0;
-        tenant(snapshot, segment.bridge, link, rest, tunnel.end, lane)?;
-        if lane.inner.tagged && !segment.carry_tags {
-            return Err(DropReason::InnerTag);
+        let (place, carry_tags) = (Place::new(ix, peer), segment.carry_tags);
+        let found = Found { place, origin, bridge: segment.bridge, carry_tags };
+        // A peer without a number may get one with this very frame.
+        if peer.is_some() {
+            self.tunnels.put(key, snapshot, &self.peers, found);
         }
-        lane.ecn = parse::combine_ecn(tunnel.class, &lane.inner)?;
-        Ok(())
+        Ok(found)
     }
 }
 
-/// What is known of a tunnelled frame from its outer headers.
+/// A frame that came in a tunnel: `inner` is its head.
+#[inline(always)]
+fn decapsulated(
+    snapshot: &Snapshot,
+    found: Found,
+    span: Span,
+    inner: &[u8],
+    lane: &mut Parsed,
+) -> Result<(), DropReason> {
+    if span.end < span.at + 14 {
+        return Err(DropReason::Truncated);
+    }
+    let (link, rest) = Link::parse(inner).ok_or(DropReason::Truncated)?;
+    (lane.place, lane.origin) = (found.place, Some(found.origin));
+    (lane.rest_at, lane.priority) = (span.at as u16 + 12, 0);
+    tenant(snapshot, found.bridge, link, rest, span.end, lane)?;
+    if lane.inner.tagged && !found.carry_tags {
+        return Err(DropReason::InnerTag);
+    }
+    lane.ecn = parse::combine_ecn(span.class, &lane.inner)?;
+    Ok(())
+}
+
+/// Where an inner frame begins and ends, and the outer DSCP and ECN.
 #[derive(Clone, Copy)]
-struct Tunnel {
-    /// Who sent it, and to which vtep.
-    peer: Peer,
-    /// Where the inner frame begins, and ends.
+struct Span {
     at: usize,
     end: usize,
-    /// The outer DSCP and ECN.
     class: TrafficClass,
 }
 

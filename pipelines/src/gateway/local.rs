@@ -7,11 +7,20 @@ use super::counters::{DropReason, Event};
 use super::learn::Fact;
 use super::pipeline::{Gateway, Turn};
 use crate::wire::checksum::Delta;
-use crate::wire::{Arp, ArpOperation, EtherType, Icmp, IcmpType, Ipv4};
+use crate::wire::{Arp, ArpOperation, EtherType, Icmp, IcmpType, Ipv4, MacAddr};
 use crate::{Egress, Frame, Pool};
+use core::net::Ipv4Addr;
 
 /// TTL of what the gateway sends.
 const TTL: u8 = 64;
+
+/// How a frame for the gateway itself ends, unless it is dropped.
+enum Ending {
+    /// It was made the answer, and goes back.
+    Answer,
+    /// It taught the gateway something, and goes no further.
+    Consumed,
+}
 
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame whose EtherType is at `rest_at`.
@@ -27,13 +36,18 @@ impl<F: Frame> Gateway<F> {
             _ => self.echo(&mut frame, rest_at),
         };
         match outcome {
-            Ok(()) => self.send(turn, turn.port, frame),
+            Ok(Ending::Answer) => self.send(turn, turn.port, frame),
+            Ok(Ending::Consumed) => {
+                self.counters.consumed += 1;
+                // Freed with those that were refused.
+                drop(self.refused.push(frame));
+            }
             Err(reason) => self.refuse(turn.port, frame, reason),
         }
     }
 
     /// Takes note of an ARP message, and turns a request for a vtep into the answer.
-    fn arp<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: &mut F, rest_at: usize) -> Result<(), DropReason>
+    fn arp<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: &mut F, rest_at: usize) -> Result<Ending, DropReason>
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
@@ -56,30 +70,32 @@ impl<F: Frame> Gateway<F> {
             if believable {
                 self.confirm(turn, message.sender_ip, message.sender_mac);
             }
-            return Ok(());
+            return Ok(Ending::Answer);
         }
-        if believable {
-            self.confirm(turn, message.sender_ip, message.sender_mac);
+        if believable && self.confirm(turn, message.sender_ip, message.sender_mac) {
+            return Ok(Ending::Consumed);
         }
         Err(DropReason::NotForUs)
     }
 
-    /// Believes a next hop what its MAC is, and sends what waited for it.
-    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: core::net::Ipv4Addr, mac: crate::wire::MacAddr)
+    /// Believes a next hop what its MAC is, and sends what waited for it. False if this gateway does not need the
+    /// sender, or has its MAC by configuration.
+    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: Ipv4Addr, mac: MacAddr) -> bool
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let Some(number) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return };
+        let Some(number) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
         self.counters.count(Event::NeighbourConfirmed);
         self.release(turn, number);
         if self.shared {
             self.push_offer(Fact::Neighbour { port: turn.port, address, mac });
         }
+        true
     }
 
     /// Turns an echo request to a vtep into the reply.
-    fn echo(&mut self, frame: &mut F, rest_at: usize) -> Result<(), DropReason> {
+    fn echo(&mut self, frame: &mut F, rest_at: usize) -> Result<Ending, DropReason> {
         let ip_at = rest_at + 2;
         let len = frame.len();
         let head = frame.head_mut();
@@ -107,7 +123,7 @@ impl<F: Frame> Gateway<F> {
         update(message, 2, Delta::new().u16(request, u16::from(IcmpType::ECHO_REPLY.0) << 8));
         frame.truncate(ip_at + total_len);
         self.counters.count(Event::EchoAnswered);
-        Ok(())
+        Ok(Ending::Answer)
     }
 }
 

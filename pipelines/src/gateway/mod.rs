@@ -13,6 +13,7 @@ mod rewrite;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 
 pub use counters::{Counters, DropReason, Event};
 pub use learn::Fact;

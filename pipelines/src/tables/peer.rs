@@ -69,6 +69,8 @@ pub struct PeerTable {
     index: Box<[Bucket]>,
     free: Vec<u32>,
     secret: Secret,
+    /// How often a number was given back.
+    releases: u64,
     /// The key asked for last, in which generation, and its number: most frames come from where the last one did.
     last: Option<(u64, u64, PeerIx)>,
 }
@@ -96,6 +98,7 @@ impl PeerTable {
             // The last one given back is the next handed out: no learned MAC names it any more.
             free: (configured as u32..total as u32).rev().collect(),
             secret,
+            releases: 0,
             last: None,
         }
     }
@@ -108,6 +111,12 @@ impl PeerTable {
     /// The most of them that it holds.
     pub fn learned_capacity(&self) -> usize {
         self.entries.len() - self.configured
+    }
+
+    /// How often a number of a peer that is not configured was given back: until then, a number stands for one peer.
+    #[inline]
+    pub(crate) fn releases(&self) -> u64 {
+        self.releases
     }
 
     /// The number of a peer, if it has one.
@@ -174,6 +183,7 @@ impl PeerTable {
             self.index[b].keys[s] = 0;
         }
         self.free.push(ix.0);
+        self.releases += 1;
         self.last = None;
     }
 

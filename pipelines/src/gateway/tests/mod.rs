@@ -104,7 +104,7 @@ impl World {
     fn settle(&mut self) -> Vec<(PortId, Vec<u8>)> {
         let out = self.ports.take();
         let c = self.gateway.counters();
-        let ended = c.sent + c.dropped_total() + self.gateway.held() as u64;
+        let ended = c.sent + c.dropped_total() + c.consumed + self.gateway.held() as u64;
         assert_eq!(c.received + c.originated, ended, "every frame ends in exactly one way");
         assert_eq!(self.pool.live(), self.gateway.held(), "no buffer is kept or lost");
         out
