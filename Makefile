@@ -36,7 +36,7 @@ deps: ## installs the Debian packages that are missing (root; else prints the li
 
 rust:
 	@if ! command -v cargo >/dev/null; then \
-	    echo "cargo is missing: Weir is built with Rust 1.93 or newer. Install it with rustup (https://rustup.rs), then make again."; exit 1; \
+	    echo "cargo is missing: Weir is built with Rust 1.93 or newer. Install it with rustup, then make again."; exit 1; \
 	fi
 
 build: deps rust ## builds weir, weirctl and weir-bench into target/release

@@ -85,6 +85,8 @@ pub struct WorkerStats {
     pub dropped_packets: u64,
     /// Frames that wait: for a next hop to resolve, or for the device to take them.
     pub held_packets: u64,
+    /// Frames for the gateway itself that taught it something, and went no further: ARP answers of next hops.
+    pub consumed_packets: u64,
 }
 
 /// How full a table is.

@@ -74,6 +74,7 @@ fn worker(core: u32, report: &Report) -> WorkerStats {
         tx_packets: report.sent,
         dropped_packets: report.counters.dropped_total(),
         held_packets: report.held,
+        consumed_packets: report.counters.consumed,
     }
 }
 

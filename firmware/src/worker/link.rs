@@ -34,7 +34,7 @@ pub struct PortCount {
     pub tx_bytes: u64,
 }
 
-/// A worker's counters at one moment: `received + originated == sent + dropped + held`.
+/// A worker's counters at one moment: `received + originated == sent + dropped + held + consumed`.
 pub struct Report {
     /// Which request this answers.
     pub number: u64,

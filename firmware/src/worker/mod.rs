@@ -271,10 +271,11 @@ impl Worker {
             sent += outbox.accepted();
         }
         let counters = self.gateway.counters();
-        let (came, went) = (counters.received + counters.originated, sent + counters.dropped_total());
+        let came = counters.received + counters.originated;
+        let went = sent + counters.dropped_total() + counters.consumed;
         if came != went {
             let core = self.link.core;
-            log::error!("worker on core {core}: {came} frames came or were made, but {went} were sent or dropped");
+            log::error!("worker on core {core}: {came} frames came or were made, but {went} were sent, dropped or consumed");
             self.link.unbalanced.store(true, Ordering::Release);
         }
     }

@@ -152,9 +152,9 @@ impl World {
         let counters = self.gateway.counters();
         let held = self.gateway.held();
         let came = counters.received + counters.originated;
-        let went = counters.sent + counters.dropped_total() + held as u64;
+        let went = counters.sent + counters.dropped_total() + counters.consumed + held as u64;
         if came != went {
-            return Err(format!("{came} frames came or were made, {went} were sent, dropped or wait"));
+            return Err(format!("{came} frames came or were made, {went} were sent, dropped, consumed or wait"));
         }
         let on_ports = self.ports.sent.len();
         if self.pool.live() != on_ports + held {
@@ -194,6 +194,7 @@ impl World {
         note("frames.received".to_owned(), counted.received);
         note("frames.originated".to_owned(), counted.originated);
         note("frames.sent".to_owned(), counted.sent);
+        note("frames.consumed".to_owned(), counted.consumed);
         note("tables.macs".to_owned(), self.gateway.macs().len() as u64);
         note("tables.learned_peers".to_owned(), self.gateway.peers().learned() as u64);
         note("tables.neighbours".to_owned(), self.gateway.neighbours().entries().len() as u64);

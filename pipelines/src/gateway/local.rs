@@ -18,7 +18,7 @@ const TTL: u8 = 64;
 enum Ending {
     /// It was made the answer, and goes back.
     Answer,
-    /// It taught the gateway something, and goes no further.
+    /// It taught this worker something, or another one, and goes no further.
     Consumed,
 }
 
@@ -72,25 +72,25 @@ impl<F: Frame> Gateway<F> {
             }
             return Ok(Ending::Answer);
         }
-        if believable && self.confirm(turn, message.sender_ip, message.sender_mac) {
-            return Ok(Ending::Consumed);
-        }
-        Err(DropReason::NotForUs)
+        let taught = believable && self.confirm(turn, message.sender_ip, message.sender_mac);
+        // The answer to what another worker asked: a device may give all ARP to one of them.
+        let passed_on = believable && self.shared && ours && message.operation == ArpOperation::REPLY;
+        if taught || passed_on { Ok(Ending::Consumed) } else { Err(DropReason::NotForUs) }
     }
 
-    /// Believes a next hop what its MAC is, and sends what waited for it. False if this gateway does not need the
-    /// sender, or has its MAC by configuration.
+    /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know, who may need it
+    /// where this one does not. False if this one does not, or has the MAC by configuration.
     fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: Ipv4Addr, mac: MacAddr) -> bool
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let Some(number) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
-        self.counters.count(Event::NeighbourConfirmed);
-        self.release(turn, number);
         if self.shared {
             self.push_offer(Fact::Neighbour { port: turn.port, address, mac });
         }
+        let Some(number) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
+        self.counters.count(Event::NeighbourConfirmed);
+        self.release(turn, number);
         true
     }
 

@@ -212,11 +212,11 @@ class Weir:
         return total
 
     def balance(self):
-        """Asserts: received + originated = sent + dropped + held, and ports agree with workers."""
+        """Asserts: received + originated = sent + dropped + held + consumed, and ports agree with workers."""
         stats = self.stats()
         workers = {key: sum(w[key] for w in stats["workers"]) for key in stats["workers"][0] if key.endswith("_packets")}
         came = workers["rx_packets"] + workers["originated_packets"]
-        went = workers["tx_packets"] + workers["dropped_packets"] + workers["held_packets"]
+        went = sum(workers[f"{way}_packets"] for way in ("tx", "dropped", "held", "consumed"))
         dropped = sum(sum(port["drops"].values()) for port in stats["ports"])
         if came != went or dropped != workers["dropped_packets"]:
             sums = f"{came} came, {went} went, {dropped} dropped by name"

@@ -130,6 +130,7 @@ fn write_workers(workers: &[WorkerStats], out: &mut dyn Write) -> io::Result<()>
         number("TX", "packets"),
         number("DROPPED", "packets"),
         number("HELD", "packets"),
+        number("CONSUMED", "packets"),
     ]);
     for worker in workers {
         let (busy, idle, sleep) = (worker.busy_cycles, worker.idle_cycles, worker.sleep_cycles);
@@ -145,6 +146,7 @@ fn write_workers(workers: &[WorkerStats], out: &mut dyn Write) -> io::Result<()>
             worker.tx_packets.to_string(),
             worker.dropped_packets.to_string(),
             worker.held_packets.to_string(),
+            worker.consumed_packets.to_string(),
         ]);
     }
     table.write("workers", out)

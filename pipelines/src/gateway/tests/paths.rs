@@ -99,6 +99,28 @@ fn an_unlisted_peer_is_learned_for_as_long_as_a_mac_is_behind_it() {
 }
 
 #[test]
+fn arp_that_teaches_a_next_hop_is_consumed_and_other_arp_is_not_for_us() {
+    let mut w = World::new();
+    let far = Ipv4Addr::new(192, 0, 2, 77);
+    w.send(WAN, &vxlan_from(far, 10_000, 0, &tenant(MacAddr::BROADCAST, host(9), None)));
+    w.send(LAN, &tenant(host(9), host(1), Some(100)));
+    let answer_of = |address| ArpHeader::request(WAN_MAC, VTEP, address).reply(host(77));
+    let announcement = ArpHeader::request(host(78), far, far);
+    for (message, consumed, refused) in [
+        (answer_of(far), 1, 0),
+        (announcement, 2, 0),
+        // From whom nobody asked, from one whose MAC is configured, and in the vtep's own name.
+        (answer_of(Ipv4Addr::new(192, 0, 2, 78)), 2, 1),
+        (answer_of(PEER), 2, 2),
+        (answer_of(VTEP), 2, 3),
+    ] {
+        w.send(WAN, &arp(WAN_MAC, &message));
+        assert_eq!((w.counters().consumed, w.dropped(WAN, DropReason::NotForUs)), (consumed, refused), "{message:?}");
+    }
+    assert_eq!(w.counters().dropped_total(), 3);
+}
+
+#[test]
 fn a_configured_mac_wins_and_never_moves() {
     let mut w = World::new();
     w.send(LAN, &tenant(MacAddr::BROADCAST, host(1), Some(100)));

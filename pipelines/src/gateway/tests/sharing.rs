@@ -63,6 +63,22 @@ fn a_next_hop_resolved_by_one_releases_what_waits_on_the_other() {
 }
 
 #[test]
+fn an_answer_that_comes_to_another_worker_than_asked_is_passed_on() {
+    // A device that has one rx queue, or hashes only IP, gives all ARP to one worker.
+    let (mut one, mut two) = (shared(), shared());
+    let far = Ipv4Addr::new(192, 0, 2, 77);
+    two.send(WAN, &vxlan_from(far, 10_000, 0, &tenant(MacAddr::BROADCAST, host(2), None)));
+    assert_eq!((two.send(LAN, &tenant(host(2), host(1), Some(100))).len(), two.gateway.held()), (1, 1));
+    let answer = ArpHeader::request(WAN_MAC, VTEP, far).reply(host(77));
+    assert_eq!(one.send(WAN, &arp(WAN_MAC, &answer)), []);
+    assert_eq!((one.counters().consumed, one.gateway.neighbours().entries().len()), (1, 0));
+    pass_on(&mut one, &mut two);
+    let out = two.tick(1);
+    assert_eq!((out.len(), two.gateway.held()), (1, 0));
+    assert_eq!(out[0].1[..6], host(77).0);
+}
+
+#[test]
 fn an_offer_that_finds_no_room_is_made_again() {
     let mut w = shared();
     let fact = Fact::Neighbour { port: WAN, address: PEER, mac: PEER_MAC };

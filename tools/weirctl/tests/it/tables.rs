@@ -39,8 +39,9 @@ fn running() -> Firmware {
         rx_packets: 100,
         originated_packets: 2,
         tx_packets: 90,
-        dropped_packets: 12,
+        dropped_packets: 11,
         held_packets: 0,
+        consumed_packets: 1,
     };
     let mut silent = port("wan0", &[]);
     (silent.link_up, silent.link_mbps) = (false, 0);
@@ -99,9 +100,9 @@ fn workers() {
     prints(
         "show worker",
         "\
-CORE  GENERATION  BUSY(%)  IDLE(%)  SLEEP(%)  RX(packets)  ORIGINATED(packets)  TX(packets)  DROPPED(packets)  HELD(packets)
-   1           7     11.1     22.2      66.6          100                    2           90                12              0
-   2           7        -        -         -            0                    0            0                 0              0
+CORE  GENERATION  BUSY(%)  IDLE(%)  SLEEP(%)  RX(packets)  ORIGINATED(packets)  TX(packets)  DROPPED(packets)  HELD(packets)  CONSUMED(packets)
+   1           7     11.1     22.2      66.6          100                    2           90                11              0                  1
+   2           7        -        -         -            0                    0            0                 0              0                  0
 ",
     );
 }
