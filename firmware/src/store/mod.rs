@@ -8,7 +8,8 @@ use crate::manager::batch::Change;
 use crate::manager::desired::Desired;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 use std::fmt;
-use std::fs::File;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use weir_api::object::Object;
 
@@ -20,6 +21,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
 /// The file's name in the state directory.
 pub const FILE: &str = "state.redb";
+/// What the file is called until it is whole.
+const DRAFT: &str = "state.redb.new";
 /// Locked while a Weir uses the directory.
 pub const LOCK: &str = "lock";
 
@@ -55,17 +58,21 @@ pub struct Saved {
 }
 
 impl Store {
-    /// Opens the file in a directory, both made if they are not there, and reads all of it.
+    /// Opens the file in a directory, both made if they are not there (modes 0600 and 0750), and reads all of it.
     ///
     /// # Errors
     /// [`StoreError`]: no permission, in use by another Weir, damaged, of another format, an object not understood.
     pub fn open(directory: &Path) -> Result<(Self, Saved), StoreError> {
         let path = directory.join(FILE);
         let error = |path: &Path, what: String| StoreError { path: path.to_owned(), what };
-        std::fs::create_dir_all(directory).map_err(|e| error(directory, format!("cannot make the directory: {e}")))?;
+        let made = DirBuilder::new().recursive(true).mode(0o750).create(directory);
+        made.map_err(|e| error(directory, format!("cannot make the directory: {e}")))?;
         let lock_path = directory.join(LOCK);
         let lock = File::create(&lock_path).map_err(|e| error(&lock_path, e.to_string()))?;
         lock.try_lock().map_err(|e| error(&lock_path, format!("in use by another weir ({e})")))?;
+        if !path.exists() {
+            make(directory, &path)?;
+        }
         let database = Database::create(&path).map_err(|e| error(&path, format!("cannot be opened: {e}")))?;
         let mut store = Self { path, database, _lock: Some(lock) };
         let saved = store.load()?;
@@ -178,6 +185,26 @@ impl Store {
         write.commit()?;
         Ok(())
     }
+}
+
+/// Makes an empty store, under another name until it is whole: who is killed on the way leaves nothing that the next
+/// start would take for damage. It is there for good when this returns, so that no batch is on a file without a name.
+fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
+    let failed = |what: String| StoreError { path: path.to_owned(), what: format!("cannot be made: {what}") };
+    let draft = directory.join(DRAFT);
+    // A draft of an earlier start may be there, or not.
+    let _ = std::fs::remove_file(&draft);
+    let empty = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+    empty.map_err(|e| failed(e.to_string()))?;
+    let database = Database::create(&draft).map_err(|e| failed(e.to_string()))?;
+    Store { path: path.to_owned(), database, _lock: None }.load()?;
+    let named = std::fs::rename(&draft, path).and_then(|()| File::open(directory)?.sync_all());
+    named.map_err(|e| failed(e.to_string()))?;
+    // The directory may be new as well; one above it that cannot be read is not.
+    if let Some(parent) = directory.parent().and_then(|parent| File::open(parent).ok()) {
+        parent.sync_all().map_err(|e| failed(e.to_string()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::config::Tables;
 use crate::manager::configuration::Configuration;
 use std::io::Error as BackendIoError;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -81,6 +82,20 @@ fn what_is_written_is_read_and_the_directory_is_locked() {
     drop(store);
     let (_store, read) = Store::open(&directory.path().join("a/b")).unwrap();
     assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(7));
+}
+
+#[test]
+fn a_start_that_was_killed_while_it_made_the_file_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(DRAFT), [0; 4096]).unwrap();
+    let (mut store, empty) = Store::open(directory.path()).unwrap();
+    assert_eq!(empty, Saved::default());
+    apply(&mut configuration(), &mut store, 1).unwrap();
+    drop(store);
+    assert!(!directory.path().join(DRAFT).exists());
+    let mode = std::fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "tenants' networks are nobody else's to read");
+    assert_eq!(Store::open(directory.path()).unwrap().1.generation, 1);
 }
 
 #[test]
