@@ -12,7 +12,8 @@ use connection::{Bounds, Connection};
 use std::collections::HashMap;
 use std::io;
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -68,6 +69,8 @@ impl Shared {
 pub struct Server {
     path: PathBuf,
     shared: Arc<Shared>,
+    /// The listening socket once more: shut down, it wakes the thread that waits on it.
+    socket: UnixStream,
     listener: JoinHandle<()>,
 }
 
@@ -79,6 +82,7 @@ impl Server {
     pub fn start(config: &config::Rpc, jobs: SyncSender<Job>) -> io::Result<Self> {
         let path = config.socket.clone();
         let listener = bind(&path)?;
+        let socket = UnixStream::from(OwnedFd::from(listener.try_clone()?));
         let bounds = Bounds {
             connections: config.max_connections as usize,
             message: u64::from(config.max_message_mib) << 20,
@@ -93,14 +97,17 @@ impl Server {
         let threads = shared.clone();
         let listener =
             std::thread::Builder::new().name("rpc".into()).spawn(move || listen(&listener, &threads, &jobs))?;
-        Ok(Self { path, shared, listener })
+        Ok(Self { path, shared, socket, listener })
     }
 
     /// Ends every connection, waits for the threads, and removes the socket.
     pub fn stop(self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // Wakes the listener; if it cannot be reached, it has ended.
-        let _ = UnixStream::connect(&self.path);
+        // Wakes the listener, wherever the socket's file may be by now.
+        if let Err(e) = self.socket.shutdown(Shutdown::Both) {
+            log::error!("rpc: the listener is not to be stopped: {e}");
+            return;
+        }
         if self.listener.join().is_err() {
             log::error!("the rpc listener panicked");
         }
@@ -113,12 +120,20 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     if UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on it"));
     }
-    let draft = path.with_extension(format!("{}.new", std::process::id()));
-    let _ = std::fs::remove_file(&draft);
-    let listener = UnixListener::bind(&draft)?;
-    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o660))?;
-    std::fs::rename(&draft, path)?;
-    Ok(listener)
+    let parent = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent)?;
+    // Nobody else may look into it: the socket is born with the mode that the umask leaves.
+    let nursery = parent.join(format!(".{}", std::process::id()));
+    let draft = nursery.join("s");
+    let _ = std::fs::remove_dir_all(&nursery);
+    std::fs::DirBuilder::new().mode(0o700).create(&nursery)?;
+    let listener = UnixListener::bind(&draft).and_then(|listener| {
+        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o660))?;
+        std::fs::rename(&draft, path)?;
+        Ok(listener)
+    });
+    let _ = std::fs::remove_dir_all(&nursery);
+    listener
 }
 
 fn listen(listener: &UnixListener, shared: &Arc<Shared>, jobs: &SyncSender<Job>) {
@@ -126,6 +141,7 @@ fn listen(listener: &UnixListener, shared: &Arc<Shared>, jobs: &SyncSender<Job>)
     for number in 0.. {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
+            Err(_) if shared.stopping.load(Ordering::SeqCst) => break,
             Err(e) => {
                 log::warn!("rpc: accept: {e}");
                 std::thread::sleep(Duration::from_millis(100));
@@ -142,14 +158,18 @@ fn listen(listener: &UnixListener, shared: &Arc<Shared>, jobs: &SyncSender<Job>)
         }
         let Ok(copy) = stream.try_clone() else { continue };
         shared.streams().insert(number, copy);
-        let (shared, jobs) = (shared.clone(), jobs.clone());
+        let (mine, jobs) = (shared.clone(), jobs.clone());
         let work = move || {
-            Connection::new(stream, &shared.bounds, &shared.buffered, &jobs).serve();
-            shared.streams().remove(&number);
+            Connection::new(stream, &mine.bounds, &mine.buffered, &jobs).serve();
+            mine.streams().remove(&number);
         };
         match std::thread::Builder::new().name("rpc-client".into()).spawn(work) {
             Ok(thread) => threads.push(thread),
-            Err(e) => log::warn!("rpc: no thread for a connection: {e}"),
+            Err(e) => {
+                log::warn!("rpc: no thread for a connection: {e}");
+                // The last copy: the client sees the close.
+                shared.streams().remove(&number);
+            }
         }
     }
     for stream in shared.streams().values() {

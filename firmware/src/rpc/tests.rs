@@ -230,3 +230,24 @@ fn stopping_ends_connections_that_wait() {
     server.stop();
     assert!(is_closed(&mut idle));
 }
+
+#[test]
+fn the_server_stops_though_its_socket_was_taken_away() {
+    let lab = lab(|_| {});
+    let mut stream = lab.connect();
+    assert_eq!(ask(&mut stream, STATS).id, Some(5));
+    std::fs::remove_file(&lab.path).unwrap();
+    let (stopped, heard) = sync_channel(1);
+    std::thread::spawn(move || stopped.send(lab.stop()));
+    assert_eq!(heard.recv_timeout(Duration::from_secs(10)), Ok(1));
+}
+
+#[test]
+fn the_socket_is_made_with_its_directory_and_nothing_else_is_left_there() {
+    let lab = lab(|config| config.socket = config.socket.with_file_name("run/weir/weir.sock"));
+    let directory = lab.path.with_file_name("run/weir");
+    let names: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["weir.sock"]);
+    let mode = std::fs::metadata(directory.join("weir.sock")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+}
