@@ -48,9 +48,10 @@ def test_when_buffers_run_out_frames_are_dropped_by_name_and_it_recovers(lab):
     site.far = site.vxlan_host("far", 10000, "192.0.2.2", "10.0.0.2/24")
     site.bridge("red", "vlan/lan0/untagged", "vxlan/10000", peers=["192.0.2.2", *silent, *known])
     for port in site.ports:
-        port |= {"rx_descriptors": 64, "tx_descriptors": 64}
-    # Frames that wait for silent next hops take 128 of the buffers; bursts and their copies ask for more than the rest.
-    with site.weir(dpdk={"mbufs": 200}, tables={"macs": 16384, "held": 128}) as weir:
+        port |= {"rx_descriptors": 32, "tx_descriptors": 32}
+    # The fewest that the preflight allows. Frames that wait for silent next hops take 128 of them; bursts, their copies
+    # and what waits for the devices ask for more than the rest.
+    with site.weir(dpdk={"mbufs": 256}, tables={"macs": 16384, "held": 128}) as weir:
         weir.apply(site.state)
         weir.allowed_drops |= {"no_mbuf", "hold_full", "next_hop_failed", "tx_full"}
         site.host.reaches("10.0.0.2")

@@ -66,6 +66,10 @@ def test_mbufs_that_do_not_fit_the_memory(site):
     refused(site.weir(dpdk={"mbufs": 10_000_000}), "mbufs", "10000000", "memory_mib")
 
 
+def test_mbufs_that_frames_which_wait_for_next_hops_could_use_up(site):
+    refused(site.weir(dpdk={"mbufs": 3000}, tables={"macs": 16384, "held": 1000}), "dpdk.mbufs", "3000", "1000 may wait")
+
+
 def test_all_that_is_wrong_is_said_at_once(site):
     site.ports[1]["device"] = "net_af_packet1,iface=nowhere0"
     refused(site.weir(cores=[777]), "777", "nowhere0")

@@ -227,15 +227,19 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
     let rx: u64 = config.ports.iter().map(|p| u64::from(p.rx_descriptors) * queues).sum();
     let tx: u64 = config.ports.iter().map(|p| u64::from(p.tx_descriptors) * queues).sum();
     let mbufs = u64::from(dpdk.mbufs);
-    // Each receive descriptor of a NIC holds a buffer, and each worker works on a burst.
-    let least = rx + 64 * queues;
+    let held = u64::from(config.tables.held) * queues;
+    // Each receive descriptor of a NIC holds a buffer, each worker works on a burst, and so many frames may wait for next
+    // hops that do not answer: they must not use up what the others need.
+    let least = rx + held + 64 * queues;
     if mbufs < least {
-        let what =
-            format!("the rx descriptors of all ports and workers hold {rx} buffers already, and bursts need some");
+        let what = format!(
+            "{rx} buffers belong to the rx descriptors of all ports and workers, {held} may wait for next hops \
+             (tables.held for each worker), and bursts need some"
+        );
         report.problem("dpdk.mbufs", mbufs, what, format!("mbufs = {}", (least + tx).next_power_of_two()));
-    } else if mbufs < rx + tx + 64 * queues {
+    } else if mbufs < least + tx {
         let what = "if every queue fills, the buffers run out";
-        report.warnings.push(format!("dpdk.mbufs = {mbufs}: {what} (rx {rx} + tx {tx} descriptors)"));
+        report.warnings.push(format!("dpdk.mbufs = {mbufs}: {what} (rx {rx} + tx {tx} descriptors + {held} held)"));
     }
     let each = if report.hugepages { MBUF_BYTES } else { MBUF_PAGE_BYTES };
     let needed = (mbufs * each).div_ceil(1 << 20) + OTHER_MIB;

@@ -113,6 +113,17 @@ fn buffers_must_suffice_and_fit() {
     one_problem(few, "dpdk.mbufs", "2000", "mbufs = 8192");
     let scarce = with("[workers]", "[dpdk]\nmbufs = 3000\n[workers]", |_| {});
     assert!(scarce.problems.is_empty() && scarce.warnings[0].contains("dpdk.mbufs = 3000"));
+    // Two ports with 1024 rx descriptors, a burst, and 512 frames that wait, for each worker.
+    let least = |mbufs: u32, cores: &str| {
+        with("[workers]\ncores = [1]", &format!("[dpdk]\nmbufs = {mbufs}\n[workers]\ncores = {cores}"), |_| {})
+    };
+    assert_eq!(least(2624, "[1]").problems, []);
+    one_problem(least(2623, "[1]"), "dpdk.mbufs", "2623", "mbufs = 8192");
+    assert_eq!(least(5248, "[0, 1]").problems, []);
+    one_problem(least(5247, "[0, 1]"), "dpdk.mbufs", "5247", "mbufs = 16384");
+    let held = with("[workers]", "[dpdk]\nmbufs = 3000\n[tables]\nheld = 900\n[workers]", |_| {});
+    assert!(held.problems[0].what.contains("900 may wait"), "{:#?}", held.problems);
+    one_problem(held, "dpdk.mbufs", "3000", "mbufs = 8192");
     let many = with("[workers]", "[dpdk]\nmbufs = 1000000\n[workers]", |_| {});
     one_problem(many, "dpdk.memory_mib", "512", "memory_mib = ");
     let poor = with("[workers]", "[dpdk]\nhugepages = \"none\"\n[workers]", |f| f.available_kib = 100 << 10);

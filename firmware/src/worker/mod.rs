@@ -275,7 +275,9 @@ impl Worker {
         let went = sent + counters.dropped_total() + counters.consumed;
         if came != went {
             let core = self.link.core;
-            log::error!("worker on core {core}: {came} frames came or were made, but {went} were sent, dropped or consumed");
+            log::error!(
+                "worker on core {core}: {came} frames came or were made, but {went} were sent, dropped or consumed"
+            );
             self.link.unbalanced.store(true, Ordering::Release);
         }
     }
