@@ -141,13 +141,15 @@ impl<'a> Outer<'a> {
     /// Whether the IPv4 header is as it was sent.
     #[inline(always)]
     pub(super) fn checksum_holds(self) -> bool {
-        let words = [0, 4, 8, 12, 16].map(|at| u64::from(self.be32(at)));
-        let sum: u64 = words.iter().sum();
+        // The sum is the same in any byte order, but for that of its own bytes (RFC 1071 §2 (B)); all ones is its own mirror.
+        let word =
+            |at: usize| u64::from(u32::from_ne_bytes([self.0[at], self.0[at + 1], self.0[at + 2], self.0[at + 3]]));
+        let sum = word(0) + word(4) + word(8) + word(12) + word(16);
         let sum = (sum & 0xffff_ffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
         let sum = (sum & 0xffff) + (sum >> 16);
-        // All ones, which is also what twice the carry comes to.
-        sum == 0xffff || (sum & 0xffff) + (sum >> 16) == 0xffff
+        let sum = (sum & 0xffff) + (sum >> 16);
+        // A header is never all zeros, so a sum of zero does not come.
+        (sum & 0xffff) + (sum >> 16) == 0xffff
     }
 }
 
