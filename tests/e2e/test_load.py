@@ -9,6 +9,18 @@ from lab.wire import FrameSocket
 from scapy.all import IP, UDP, Ether, Raw
 
 
+def many_flows_pass_both_ways(site):
+    """So many that the device's hash puts some on either queue."""
+    for direction in ([], ["--reverse"]):
+        server = site.far.start("iperf3", "--server", "--one-off", stdout=-3)
+        wait_for("iperf3 listens", lambda: ":5201" in site.far.run("ss", "-ltn").stdout)
+        flows = ["--parallel", 16, "--time", 2, "--json", *direction]
+        done = site.host.run("iperf3", "--client", "10.0.0.2", *flows, timeout=30)
+        assert server.wait(10) == 0
+        received = [stream["receiver"]["bytes"] for stream in json.loads(done.stdout)["end"]["streams"]]
+        assert len(received) == 16 and all(received), received
+
+
 def test_two_workers_on_two_queues_forward_whichever_queue_it_is(lab):
     site = one_tenant(lab, queues=2)
     with site.weir(cores=(0, 1)) as weir:
@@ -16,20 +28,35 @@ def test_two_workers_on_two_queues_forward_whichever_queue_it_is(lab):
         weir.allowed_drops.add("tx_full")
         site.host.reaches("10.0.0.2")
         assert site.host.ping("10.0.0.2", count=20, interval=0.02) == 20
-        # Many flows, so that the device's hash puts some on either queue.
-        for direction in ([], ["--reverse"]):
-            server = site.far.start("iperf3", "--server", "--one-off", stdout=-3)
-            wait_for("iperf3 listens", lambda: ":5201" in site.far.run("ss", "-ltn").stdout)
-            flows = ["--parallel", 16, "--time", 2, "--json", *direction]
-            done = site.host.run("iperf3", "--client", "10.0.0.2", *flows, timeout=30)
-            assert server.wait(10) == 0
-            received = [stream["receiver"]["bytes"] for stream in json.loads(done.stdout)["end"]["streams"]]
-            assert len(received) == 16 and all(received), received
+        many_flows_pass_both_ways(site)
         stats = weir.balance()
         assert [worker["core"] for worker in stats["workers"]] == [0, 1]
         assert all(worker["rx_packets"] > 100 for worker in stats["workers"]), stats["workers"]
         rows = {row["mac"]: row["location"] for row in weir.show("mac")}
         assert rows[site.host.mac("eth0")] == "vlan/lan0/untagged"
+
+
+def test_two_workers_share_the_one_queue_of_the_underlay(lab):
+    site = one_tenant(lab, queues=2, underlay_queues=1)
+    with site.weir(cores=(0, 1)) as weir:
+        assert weir.document["workers"]["poll"] == "adaptive"
+        queues = {p["name"]: (p["rx_queues"], p["tx_queues"]) for p in weir.stats()["ports"]}
+        assert queues == {"lan0": (2, 2), "wan0": (1, 1)}
+        weir.apply(site.state)
+        weir.allowed_drops.add("tx_full")
+        site.host.reaches("10.0.0.2")
+        assert site.host.ping("10.0.0.2", count=50, interval=0.02) == 50
+        many_flows_pass_both_ways(site)
+        wait_for("nothing comes any more", lambda: standing_still(lambda: weir.stats()["ports"]))
+        stats = weir.balance()
+        first, second = stats["workers"]
+        # All that comes from the underlay is the first worker's; what the second sends there goes by the first's queue.
+        assert first["rx_packets"] > 100 and second["rx_packets"] > 100, stats["workers"]
+        assert second["tx_packets"] > 100, stats["workers"]
+        # Only the first hears ARP from there, and tells the second.
+        rows = [row for row in weir.show("neighbour") if row["address"] == "192.0.2.2"]
+        assert {row["core"]: row["state"] in ("reachable", "stale") for row in rows} == {0: True, 1: True}, rows
+        assert site.host.ping("10.0.0.2", count=50, interval=0.02) == 50
 
 
 def standing_still(counter):

@@ -15,17 +15,18 @@ UNDERLAY_MTU = 2000
 class Site:
     """The namespaces, the cables, and the [[port]] tables and desired state that go with them."""
 
-    def __init__(self, lab: Lab, queues=1):
+    def __init__(self, lab: Lab, queues=1, underlay_queues=None):
         self.lab, self.queues = lab, queues
+        self.underlay_queues = underlay_queues or queues
         self.gateway = lab.namespace("gateway")
         self.ports = []
         self.state = {"bridge": [], "vtep": [], "segment": [], "peer": []}
         self.fabric = None
         self._macs = 0
 
-    def port(self, name, mtu=1500):
+    def port(self, name, mtu=1500, queues=None):
         """A [[port]] on the gateway's interface of the same name."""
-        device = af_packet(len(self.ports), name, self.queues)
+        device = af_packet(len(self.ports), name, queues or self.queues)
         self.ports.append({"name": name, "device": device, "mtu": mtu})
 
     # The underlay
@@ -36,7 +37,7 @@ class Site:
         self.fabric.ip("link", "add", "fabric", "mtu", UNDERLAY_MTU, "type", "bridge", "mcast_snooping", 0)
         self.fabric.ip("link", "set", "fabric", "up")
         self.plug_in(self.gateway, "wan0")
-        self.port("wan0", mtu)
+        self.port("wan0", mtu, self.underlay_queues)
         self.state["vtep"].append({"name": "underlay", "port": "wan0", "address": f"{VTEP}/24", **vtep})
 
     def plug_in(self, namespace, interface):
@@ -95,9 +96,9 @@ class Site:
         return Weir(self.lab, self.gateway, self.ports, **options)
 
 
-def one_tenant(lab, tagged=False, queues=1, mtu=1600):
+def one_tenant(lab, tagged=False, queues=1, underlay_queues=None, mtu=1600):
     """The common case: `site.host` (10.0.0.1) on lan0, untagged or on VLAN 100; `site.far` (10.0.0.2) on VNI 10000."""
-    site = Site(lab, queues)
+    site = Site(lab, queues, underlay_queues)
     if tagged:
         site.host = site.switch().host("host", 100, "10.0.0.1/24", site._next_mac())
     else:
