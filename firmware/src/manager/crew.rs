@@ -24,7 +24,7 @@ pub struct Crew {
     links: Vec<Link>,
     stuck: Vec<bool>,
     number: u64,
-    /// Facts that did not fit in a worker's queue.
+    /// Facts that did not fit in the queue of a worker that stands still.
     pub news_full: u64,
 }
 
@@ -66,15 +66,23 @@ impl Crew {
     }
 
     /// Passes on what workers learned, and frees what they gave back. Whether there was anything to pass on.
+    ///
+    /// While another worker's queue is full, offers stay where they are, so that none is lost: who moved is not to be
+    /// looked for where it was. A worker that stands still is not waited for.
     pub fn turn(&mut self) -> bool {
         self.free_retired();
         let mut any = false;
         for (n, link) in self.links.iter().enumerate() {
+            let others =
+                || self.links.iter().zip(&self.stuck).enumerate().filter(move |(m, _)| *m != n).map(|(_, o)| o);
             // No more than the queue holds, so that one worker cannot keep the manager here.
             for _ in 0..link.offers.capacity() {
+                if others().any(|(other, stuck)| !stuck && other.news.is_full()) {
+                    break;
+                }
                 let Some(fact) = link.offers.pop() else { break };
                 any = true;
-                for other in self.links.iter().enumerate().filter(|(m, _)| *m != n).map(|(_, l)| l) {
+                for (other, _) in others() {
                     self.news_full += u64::from(other.news.push(fact).is_err());
                 }
             }
@@ -187,4 +195,63 @@ impl Crew {
 fn unavailable(link: &Link) -> Error {
     let message = format!("the worker on core {} did not answer within {} s", link.core, PATIENCE.as_secs());
     fault(code::UNAVAILABLE, message, "worker", link.core)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::link::Shared;
+    use weir_pipelines::gateway::Fact;
+    use weir_pipelines::tables::{BridgeId, SegmentIx};
+    use weir_pipelines::wire::MacAddr;
+
+    fn fact(n: u32) -> Fact {
+        let [a, b, c, d] = n.to_be_bytes();
+        let mac = MacAddr([2, 0, a, b, c, d]);
+        Fact::Mac { bridge: BridgeId(1), mac, segment: SegmentIx(0), peer: None }
+    }
+
+    /// Offers what fits from `from` on, and answers the first that did not.
+    fn offer(link: &Link, from: u32) -> u32 {
+        (from..).find(|n| link.offers.push(fact(*n)).is_err()).unwrap_or(from)
+    }
+
+    #[test]
+    fn what_a_full_queue_has_no_room_for_waits_and_is_not_lost() {
+        let links = [Shared::new(1), Shared::new(2), Shared::new(3)];
+        let mut crew = Crew::new(links.to_vec());
+        let offered = offer(&links[1], offer(&links[0], 0));
+        while crew.turn() {}
+        let mut heard = Vec::new();
+        loop {
+            while let Some(fact) = links[2].news.pop() {
+                heard.push(fact);
+            }
+            for link in &links[..2] {
+                while link.news.pop().is_some() {}
+            }
+            if !crew.turn() {
+                break;
+            }
+        }
+        assert_eq!(heard, (0..offered).map(fact).collect::<Vec<_>>());
+        assert_eq!(crew.news_full, 0);
+    }
+
+    #[test]
+    fn a_worker_that_stands_still_keeps_nothing_from_the_others() {
+        let links = [Shared::new(1), Shared::new(2), Shared::new(3)];
+        let mut crew = Crew::new(links.to_vec());
+        for link in &links[..2] {
+            link.heartbeat.store(STUCK + 1, Ordering::Relaxed);
+        }
+        assert!(!crew.are_alive(Time::from_millis(STUCK + 1)));
+        let (mut from, mut heard) = (0, 0);
+        for _ in 0..3 {
+            from = offer(&links[0], from);
+            while crew.turn() {}
+            heard += std::iter::from_fn(|| links[1].news.pop()).count() as u32;
+        }
+        assert_eq!((heard, crew.news_full), (from, u64::from(from) - links[2].news.len() as u64));
+    }
 }
