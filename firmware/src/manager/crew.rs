@@ -26,6 +26,8 @@ pub struct Crew {
     number: u64,
     /// Facts that did not fit in the queue of a worker that stands still.
     pub news_full: u64,
+    /// How often a worker was found standing still.
+    pub stood_still: u64,
 }
 
 impl Crew {
@@ -96,6 +98,7 @@ impl Crew {
             let still = now.since(link.last_beat());
             let stuck = still > STUCK;
             if stuck && !*was_stuck {
+                self.stood_still += 1;
                 log::error!("worker on core {} has not moved for {still} ms", link.core);
             } else if !stuck && *was_stuck {
                 log::warn!("worker on core {} moves again", link.core);
@@ -245,7 +248,10 @@ mod tests {
         for link in &links[..2] {
             link.heartbeat.store(STUCK + 1, Ordering::Relaxed);
         }
-        assert!(!crew.are_alive(Time::from_millis(STUCK + 1)));
+        for _ in 0..2 {
+            assert!(!crew.are_alive(Time::from_millis(STUCK + 1)));
+            assert_eq!(crew.stood_still, 1, "once, however often it is looked at");
+        }
         let (mut from, mut heard) = (0, 0);
         for _ in 0..3 {
             from = offer(&links[0], from);

@@ -222,6 +222,7 @@ impl Manager {
         };
         views::add_reports(&mut stats, &self.ports, &cores, &reports);
         stats.events.insert("news_full".to_owned(), self.crew.news_full);
+        stats.events.insert("worker_stuck".to_owned(), self.crew.stood_still);
         stats.events.insert("link_down".to_owned(), self.links_down);
         if let Some(pool) = &self.pool {
             stats.mbufs = MbufStats { free: u64::from(pool.available()), total: u64::from(pool.total()) };
