@@ -1,11 +1,14 @@
 //! What systemd is told: READY, STOPPING, WATCHDOG.
 //!
-//! Owns: the datagrams of sd_notify(3), over the socket that `NOTIFY_SOCKET` names; without it, nothing is sent.
+//! Owns: the datagrams of sd_notify(3), over the socket that `NOTIFY_SOCKET` names; without it, nothing is sent. Refuses
+//! to say that all is well while a worker stands still.
 
+use crate::manager::crew::Crew;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use weir_pipelines::Time;
 
 /// The supervisor that started this process, if it wants to hear from it.
 pub struct Supervisor {
@@ -46,7 +49,7 @@ impl Supervisor {
         self.send(&format!("STATUS={text}"));
     }
 
-    /// How often [`Supervisor::alive`] is to be said: half of what the supervisor waits; `None` if it does not.
+    /// How often [`Supervisor::alive`] is to be said: half of what the supervisor waits; `None` if it does not wait.
     pub fn interval(&self) -> Option<Duration> {
         self.socket.as_ref().and(self.watchdog).map(|w| w / 2)
     }
@@ -56,6 +59,32 @@ impl Supervisor {
             && let Err(e) = socket.send_to_addr(message.as_bytes(), to)
         {
             log::warn!("NOTIFY_SOCKET: {message} not sent: {e}");
+        }
+    }
+}
+
+/// Looks after the workers, and tells the supervisor that they live.
+pub struct Watchdog<'a> {
+    supervisor: &'a Supervisor,
+    said: Instant,
+}
+
+impl<'a> Watchdog<'a> {
+    /// One that has said nothing yet.
+    pub fn new(supervisor: &'a Supervisor) -> Self {
+        Self { supervisor, said: Instant::now() }
+    }
+
+    /// Looks whether every worker moves, and says so if it is time to. A worker that stands still is logged, and from
+    /// then on nothing is said, so that the supervisor acts; unless it moves again.
+    pub fn look(&mut self, crew: &mut Crew, now: Time) {
+        let alive = crew.are_alive(now);
+        if let Some(interval) = self.supervisor.interval()
+            && alive
+            && self.said.elapsed() >= interval
+        {
+            self.supervisor.alive();
+            self.said = Instant::now();
         }
     }
 }
@@ -70,6 +99,37 @@ fn address(name: &[u8]) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::link::Shared;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn nothing_is_said_while_a_worker_stands_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let heard = UnixDatagram::bind(&path).unwrap();
+        heard.set_nonblocking(true).unwrap();
+        let supervisor = Supervisor::new(address(path.as_os_str().as_bytes()), Some(Duration::ZERO));
+        let links = [Shared::new(1), Shared::new(2)];
+        let mut crew = Crew::new(links.to_vec());
+        let mut watchdog = Watchdog::new(&supervisor);
+        // Milliseconds: now, and when each worker last ticked.
+        for (now, beats, said) in [
+            (1_000, [1_000, 999], true),
+            (5_000, [5_000, 3_000], true),
+            (5_001, [5_001, 3_000], false),
+            (60_000, [60_000, 3_000], false),
+            (60_001, [60_001, 60_001], true),
+            (70_000, [60_001, 60_001], false),
+        ] {
+            for (link, beat) in links.iter().zip(beats) {
+                link.heartbeat.store(beat, Ordering::Relaxed);
+            }
+            watchdog.look(&mut crew, Time::from_millis(now));
+            let mut buffer = [0; 64];
+            let word = heard.recv(&mut buffer).map(|n| buffer[..n].to_vec()).ok();
+            assert_eq!(word, said.then(|| b"WATCHDOG=1".to_vec()), "at {now} ms");
+        }
+    }
 
     #[test]
     fn the_supervisor_hears_each_word() {

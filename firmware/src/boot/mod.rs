@@ -11,7 +11,7 @@ use crate::manager::configuration::Configuration;
 use crate::manager::crew::Crew;
 use crate::rpc;
 use crate::store::{Saved, Store};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, Watchdog};
 use crate::worker::link::{Cycles, Link, PortCount, Shared};
 use crate::worker::packet::Buffers;
 use crate::worker::{Clock, Worker};
@@ -140,16 +140,9 @@ fn serve(
     let several = config.workers.cores.len() > 1;
     // What one worker learned, the others should soon know; a single one has nobody to tell.
     let pause = Duration::from_millis(if several { 1 } else { 20 });
-    let mut said = Instant::now();
+    let mut watchdog = Watchdog::new(supervisor);
     while !stop.load(Ordering::Acquire) && manager.take(&calls, pause) {
-        let alive = manager.crew().are_alive(clock.now());
-        if let Some(interval) = supervisor.interval()
-            && alive
-            && said.elapsed() >= interval
-        {
-            supervisor.alive();
-            said = Instant::now();
-        }
+        watchdog.look(manager.crew(), clock.now());
     }
     supervisor.stopping();
     log::info!("stopping");
