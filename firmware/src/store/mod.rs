@@ -44,8 +44,12 @@ impl std::error::Error for StoreError {}
 /// The open file.
 pub struct Store {
     path: PathBuf,
-    database: Database,
-    _lock: Option<File>,
+    /// `None` only if it could not be opened again after a failure.
+    database: Option<Database>,
+    /// Of the directory; a storage of the caller's has none.
+    lock: Option<File>,
+    /// Whether the last write failed: redb then refuses all others until the file is opened anew.
+    failed: bool,
 }
 
 /// What was in the file.
@@ -74,7 +78,7 @@ impl Store {
             make(directory, &path)?;
         }
         let database = Database::create(&path).map_err(|e| error(&path, format!("cannot be opened: {e}")))?;
-        let mut store = Self { path, database, _lock: Some(lock) };
+        let mut store = Self { path, database: Some(database), lock: Some(lock), failed: false };
         let saved = store.load()?;
         Ok((store, saved))
     }
@@ -87,13 +91,17 @@ impl Store {
         let database = Database::builder()
             .create_with_backend(backend)
             .map_err(|e| StoreError { path: path.to_owned(), what: format!("cannot be opened: {e}") })?;
-        let mut store = Self { path: path.to_owned(), database, _lock: None };
+        let mut store = Self { path: path.to_owned(), database: Some(database), lock: None, failed: false };
         let saved = store.load()?;
         Ok((store, saved))
     }
 
     fn error(&self, what: impl fmt::Display) -> StoreError {
         StoreError { path: self.path.clone(), what: what.to_string() }
+    }
+
+    fn database(&self) -> Result<&Database, redb::Error> {
+        self.database.as_ref().ok_or(redb::Error::PreviousIo)
     }
 
     fn load(&mut self) -> Result<Saved, StoreError> {
@@ -114,7 +122,7 @@ impl Store {
     }
 
     fn meta(&self) -> Result<(Option<u64>, Option<u64>), redb::Error> {
-        let read = self.database.begin_read()?;
+        let read = self.database()?.begin_read()?;
         let table = match read.open_table(META) {
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok((None, None)),
             table => table?,
@@ -131,14 +139,15 @@ impl Store {
     }
 
     fn begin(&self) -> Result<WriteTransaction, redb::Error> {
-        let mut write = self.database.begin_write()?;
+        let mut write = self.database()?.begin_write()?;
         // After a crash the file is good as it is: no walk through all of it before the first packet.
         write.set_quick_repair(true);
         Ok(write)
     }
 
     fn objects(&self) -> Result<Vec<Object>, StoreError> {
-        let read = self.database.begin_read().map_err(|e| self.error(e))?;
+        let database = self.database().map_err(|e| self.error(e))?;
+        let read = database.begin_read().map_err(|e| self.error(e))?;
         let table = read.open_table(OBJECTS).map_err(|e| self.error(e))?;
         let mut by_kind: [Vec<Object>; 5] = Default::default();
         for row in table.iter().map_err(|e| self.error(e))? {
@@ -153,12 +162,33 @@ impl Store {
         Ok(by_kind.into_iter().flatten().collect())
     }
 
-    /// Writes a batch, and returns when it would survive a loss of power.
+    /// Writes a batch, and returns when it would survive a loss of power. After a failure, such as a full disk, the next
+    /// batch opens the file anew.
     ///
     /// # Errors
     /// [`StoreError`]; the batch is then not in force, and the store goes on with what it had where it still can.
     pub fn commit(&mut self, changes: &[Change], state: &Desired, generation: u64) -> Result<(), StoreError> {
-        self.write(changes, state, generation).map_err(|e| self.error(format!("cannot be written: {e}")))
+        if self.failed && self.lock.is_some() {
+            self.reopen(generation.saturating_sub(1))?;
+        }
+        let written = self.write(changes, state, generation);
+        self.failed = written.is_err();
+        written.map_err(|e| self.error(format!("cannot be written: {e}")))
+    }
+
+    /// Opens the file anew, and sees that it holds what is running: a write whose end failed may be there all the same.
+    fn reopen(&mut self, running: u64) -> Result<(), StoreError> {
+        // Only one at a time may have it open.
+        self.database = None;
+        let database = Database::create(&self.path);
+        self.database = Some(database.map_err(|e| self.error(format!("cannot be opened again: {e}")))?);
+        let saved = self.meta().map_err(|e| self.error(e))?.1.unwrap_or(0);
+        if saved != running {
+            let what =
+                format!("holds generation {saved}, and {running} is running: restart weir, which takes what is there");
+            return Err(self.error(what));
+        }
+        Ok(())
     }
 
     fn write(&self, changes: &[Change], state: &Desired, generation: u64) -> Result<(), redb::Error> {
@@ -197,7 +227,7 @@ fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
     let empty = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     empty.map_err(|e| failed(e.to_string()))?;
     let database = Database::create(&draft).map_err(|e| failed(e.to_string()))?;
-    Store { path: path.to_owned(), database, _lock: None }.load()?;
+    Store { path: path.to_owned(), database: Some(database), lock: None, failed: false }.load()?;
     let named = std::fs::rename(&draft, path).and_then(|()| File::open(directory)?.sync_all());
     named.map_err(|e| failed(e.to_string()))?;
     // The directory may be new as well; one above it that cannot be read is not.

@@ -99,6 +99,24 @@ fn a_start_that_was_killed_while_it_made_the_file_is_no_damage() {
 }
 
 #[test]
+fn after_a_failed_write_the_next_batch_opens_the_file_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(directory.path()).unwrap();
+    let mut c = configuration();
+    apply(&mut c, &mut store, 1).unwrap();
+    store.failed = true;
+    apply(&mut c, &mut store, 2).unwrap();
+    assert!(!store.failed);
+    // The write that failed is on disk all the same, and not in force.
+    store.failed = true;
+    store.write(&[], c.desired(), 3).unwrap();
+    let refused = apply(&mut c, &mut store, 3).unwrap_err().message;
+    assert!(refused.contains("holds generation 3, and 2 is running: restart weir"), "{refused}");
+    drop(store);
+    assert_eq!(Store::open(directory.path()).unwrap().1.generation, 3);
+}
+
+#[test]
 fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     let open = || Store::open(directory.path()).err().unwrap().to_string();
