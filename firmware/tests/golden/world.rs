@@ -59,7 +59,7 @@ impl World {
         let api_names =
             names.iter().map(|name| name.parse().map_err(|e| format!("{name}: {e}"))).collect::<Result<_, _>>()?;
         let mut limits =
-            Limits { bridges: 64, macs: 256, peers: 64, learned_peers: 16, neighbours: 16, held: 64, shared: false };
+            Limits { bridges: 64, macs: 256, peers: 128, learned_peers: 16, neighbours: 16, held: 64, shared: false };
         let mut tables = Tables { bridges: 64, peers: 64, ..Tables::default() };
         for (table, &size) in &script.tables {
             match table.as_str() {

@@ -6,7 +6,7 @@ use super::DropReason;
 use super::parse::{self, Parsed};
 use super::pipeline::Gateway;
 use crate::Frame;
-use crate::tables::{Place, Segment, Snapshot};
+use crate::tables::{Bridge, Place, Segment, Snapshot};
 
 /// What is to become of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ impl<F: Frame> Gateway<F> {
         }
         let Some(bridge) = snapshot.bridge(p.bridge) else { return Decision::Drop(DropReason::UnknownVlan) };
         let configured = match snapshot.endpoint_count() {
+            // Of the first bridge, a frame to 00:00:00:00:00:00: nobody's, and no key of a table.
+            _ if p.to == 0 => return self.unknown(bridge),
             0 => None,
             _ => snapshot.endpoint(p.to_hash, p.to),
         };
@@ -39,10 +41,7 @@ impl<F: Frame> Gateway<F> {
         });
         let segment_of = |at: Place| snapshot.segment(at.segment()).filter(|s| s.bridge == p.bridge).map(|s| (at, s));
         let Some((place, segment)) = place.and_then(segment_of) else {
-            return match bridge.settings.flood_unknown {
-                true => Decision::Flood,
-                false => Decision::Drop(DropReason::UnknownUnicast),
-            };
+            return self.unknown(bridge);
         };
         if place == p.place {
             return Decision::Drop(DropReason::SameSegment);
@@ -53,5 +52,13 @@ impl<F: Frame> Gateway<F> {
             return Decision::Drop(if back { DropReason::SameSegment } else { DropReason::SplitHorizon });
         }
         Decision::Forward(place, segment)
+    }
+
+    /// A frame to a MAC that is not known.
+    fn unknown<'s>(&self, bridge: &Bridge) -> Decision<'s> {
+        match bridge.settings.flood_unknown {
+            true => Decision::Flood,
+            false => Decision::Drop(DropReason::UnknownUnicast),
+        }
     }
 }

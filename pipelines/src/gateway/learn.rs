@@ -6,7 +6,9 @@
 use super::counters::{DropReason, Event};
 use super::parse::Parsed;
 use super::pipeline::Gateway;
-use crate::tables::{BridgeId, LearnOutcome, LearnedMac, Peer, Place, PortId, SegmentIx, Snapshot};
+use crate::tables::{
+    BridgeId, LearnOutcome, LearnedMac, Peer, PeerIx, Place, PortId, SegmentIx, SegmentKind, Snapshot,
+};
 use crate::wire::MacAddr;
 use crate::{Frame, Time};
 use core::net::Ipv4Addr;
@@ -166,8 +168,8 @@ impl<F: Frame> Gateway<F> {
             Fact::Mac { bridge, mac, segment, peer } => {
                 let key = crate::tables::mac_key(bridge, mac);
                 let hash = snapshot.secret().hash(key);
-                let valid = snapshot.segment(segment).is_some_and(|s| s.bridge == bridge);
-                if !valid || snapshot.endpoint(hash, key).is_some() {
+                let numbered = peer.and_then(|peer| self.peers.find(snapshot, peer));
+                if !may_be_at(snapshot, bridge, segment, peer, numbered) || snapshot.endpoint(hash, key).is_some() {
                     return;
                 }
                 let known = match peer {
@@ -179,8 +181,8 @@ impl<F: Frame> Gateway<F> {
                 }
             }
             Fact::Neighbour { port, address, mac } => {
-                if let Some(number) = self.neighbours.confirm(port, address, mac, now) {
-                    self.held.release_later(number);
+                if let Some((number, _)) = self.neighbours.confirm(port, address, mac, now) {
+                    self.release_later(number);
                 }
             }
         }
@@ -189,13 +191,14 @@ impl<F: Frame> Gateway<F> {
     /// Forgets learned MACs that were silent for too long, and those that the configuration has overtaken.
     pub(super) fn forget(&mut self, snapshot: &Snapshot, now: Time) {
         let Self { macs, peers, counters, .. } = self;
-        let is_gone = |ix| peers.peer(snapshot, ix).is_none();
         let is_stale = |key: u64, entry: LearnedMac| {
             let bridge = BridgeId((key >> 48) as u16);
             let Some(settings) = snapshot.bridge(bridge).map(|b| b.settings) else { return true };
+            let (number, segment) = (entry.place.peer(), entry.place.segment());
+            let peer = number.and_then(|ix| peers.peer(snapshot, ix));
             entry.age(now.seconds()) > settings.mac_ageing
-                || snapshot.segment(entry.place.segment()).is_none_or(|s| s.bridge != bridge)
-                || entry.place.peer().is_some_and(is_gone)
+                || number.is_some() != peer.is_some()
+                || !may_be_at(snapshot, bridge, segment, peer, number)
                 || snapshot.endpoint(snapshot.secret().hash(key), key).is_some()
         };
         let mut released = heapless::Vec::<_, { SWEEP * 4 }>::new();
@@ -207,5 +210,25 @@ impl<F: Frame> Gateway<F> {
         for peer in released.into_iter().filter_map(Place::peer) {
             peers.release(peer);
         }
+    }
+}
+
+/// Whether, by the configuration, hosts of a bridge may be on a segment, and behind a peer of it, whose number is
+/// `number` if it has one.
+fn may_be_at(
+    snapshot: &Snapshot,
+    bridge: BridgeId,
+    segment: SegmentIx,
+    peer: Option<Peer>,
+    number: Option<PeerIx>,
+) -> bool {
+    let Some(segment) = snapshot.segment(segment).filter(|s| s.bridge == bridge) else { return false };
+    match (segment.kind, peer) {
+        (SegmentKind::Vlan { .. }, None) => true,
+        (SegmentKind::Vxlan { vtep, .. }, Some(peer)) => {
+            let listed_only = snapshot.bridge(bridge).is_some_and(|b| b.settings.listed_only);
+            peer.vtep == vtep && (!listed_only || number.is_some_and(|ix| snapshot.is_listed(bridge, ix)))
+        }
+        _ => false,
     }
 }

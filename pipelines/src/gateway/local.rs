@@ -6,6 +6,7 @@
 use super::counters::{DropReason, Event};
 use super::learn::Fact;
 use super::pipeline::{Gateway, Turn};
+use crate::tables::PortId;
 use crate::wire::checksum::Delta;
 use crate::wire::{Arp, ArpOperation, EtherType, Icmp, IcmpType, Ipv4, MacAddr};
 use crate::{Egress, Frame, Pool};
@@ -72,26 +73,40 @@ impl<F: Frame> Gateway<F> {
             }
             return Ok(Ending::Answer);
         }
+        // The answer to what another worker asked may come here: a device may give all ARP to one of them.
+        let answers_us = ours && message.operation == ArpOperation::REPLY;
         let taught = believable && self.confirm(turn, message.sender_ip, message.sender_mac);
-        // The answer to what another worker asked: a device may give all ARP to one of them.
-        let passed_on = believable && self.shared && ours && message.operation == ArpOperation::REPLY;
-        if taught || passed_on { Ok(Ending::Consumed) } else { Err(DropReason::NotForUs) }
+        if believable && !taught && answers_us && self.shared {
+            self.offer_neighbour(turn.port, message.sender_ip, message.sender_mac);
+            return Ok(Ending::Consumed);
+        }
+        if taught { Ok(Ending::Consumed) } else { Err(DropReason::NotForUs) }
     }
 
-    /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know, who may need it
-    /// where this one does not. False if this one does not, or has the MAC by configuration.
+    /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know if that is news.
+    /// False if no next hop has that address, or its MAC is configured.
     fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: Ipv4Addr, mac: MacAddr) -> bool
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        if self.shared {
-            self.push_offer(Fact::Neighbour { port: turn.port, address, mac });
-        }
-        let Some(number) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
+        let Some((number, news)) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
         self.counters.count(Event::NeighbourConfirmed);
         self.release(turn, number);
+        if news && self.shared {
+            self.offer_neighbour(turn.port, address, mac);
+        }
         true
+    }
+
+    /// Lets the other workers know of a next hop: so many a tick at most, so that a storm of ARP leaves room for MACs.
+    fn offer_neighbour(&mut self, port: PortId, address: Ipv4Addr, mac: MacAddr) {
+        if self.neighbour_offers > 0 {
+            self.neighbour_offers -= 1;
+            self.push_offer(Fact::Neighbour { port, address, mac });
+        } else {
+            self.counters.count(Event::OfferFull);
+        }
     }
 
     /// Turns an echo request to a vtep into the reply.

@@ -17,6 +17,9 @@ use alloc::collections::VecDeque;
 use alloc::vec;
 use core::hint::black_box;
 
+/// Next hops offered to the other workers in a tick at most.
+const NEIGHBOUR_OFFERS: u32 = 64;
+
 /// How large a worker's tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -61,6 +64,8 @@ pub struct Gateway<F> {
     pub(super) counters: Counters,
     pub(super) offers: VecDeque<Fact>,
     pub(super) shared: bool,
+    /// How many next hops may still be offered in this tick.
+    pub(super) neighbour_offers: u32,
     /// Frames that go nowhere, freed together at the end of a burst.
     pub(super) refused: Burst<F>,
     /// What is known of each frame of the burst.
@@ -79,6 +84,7 @@ impl<F: Frame> Gateway<F> {
             counters: Counters::new(ports),
             offers: VecDeque::with_capacity(super::learn::OFFERS),
             shared: limits.shared,
+            neighbour_offers: NEIGHBOUR_OFFERS,
             refused: Burst::new(),
             lanes: vec![Parsed::default(); BURST].into(),
         }
@@ -151,6 +157,7 @@ impl<F: Frame> Gateway<F> {
     pub fn tick<P: Pool<Frame = F>>(&mut self, snapshot: &Snapshot, now: Time, pool: &mut P, out: &mut impl Egress<F>) {
         self.resolve_due(&mut Turn { snapshot, now, port: PortId(0), pool, out });
         self.forget(snapshot, now);
+        self.neighbour_offers = NEIGHBOUR_OFFERS;
         pool.free(&mut self.refused);
     }
 
@@ -191,7 +198,7 @@ impl<F: Frame> Gateway<F> {
 
     /// How many frames wait for a next hop.
     pub fn held_for(&self, neighbour: usize) -> usize {
-        self.held.len_of(neighbour as u32)
+        self.neighbours.entries().get(neighbour).map_or(0, |n| n.held as usize)
     }
 
     /// Drops a frame for a reason.

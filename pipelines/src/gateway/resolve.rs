@@ -10,7 +10,7 @@ use crate::{Egress, Frame, Pool};
 use alloc::vec::Vec;
 
 /// So many frames wait for one next hop at most.
-const PER_NEIGHBOUR: usize = 32;
+const PER_NEIGHBOUR: u32 = 32;
 /// Next hops looked after in a tick.
 const TURN: usize = 64;
 /// The shortest Ethernet frame without FCS, bytes (IEEE 802.3 §3.2.7).
@@ -20,21 +20,17 @@ const SHORTEST: usize = 60;
 pub(super) struct Held<F> {
     frames: Vec<(u32, PortId, F)>,
     capacity: usize,
-    /// A next hop that another worker resolved.
-    release: heapless::Vec<u32, 64>,
+    /// Next hops that another worker resolved and that frames wait for here: as many as frames at most.
+    release: Vec<u32>,
 }
 
 impl<F> Held<F> {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { frames: Vec::with_capacity(capacity), capacity, release: heapless::Vec::new() }
+        Self { frames: Vec::with_capacity(capacity), capacity, release: Vec::with_capacity(capacity) }
     }
 
     pub(super) fn len(&self) -> usize {
         self.frames.len()
-    }
-
-    pub(super) fn len_of(&self, neighbour: u32) -> usize {
-        self.frames.iter().filter(|(n, ..)| *n == neighbour).count()
     }
 
     pub(super) fn drop_all(&mut self, counters: &mut Counters) {
@@ -43,22 +39,26 @@ impl<F> Held<F> {
             drop(frame);
         }
     }
-
-    /// Notes that a next hop is resolved; its frames go with the next tick. What does not fit goes when it is asked.
-    pub(super) fn release_later(&mut self, neighbour: u32) {
-        if !self.release.contains(&neighbour) {
-            let _ = self.release.push(neighbour);
-        }
-    }
-
-    fn take(&mut self, neighbour: u32) -> Option<(PortId, F)> {
-        let at = self.frames.iter().position(|(n, ..)| *n == neighbour)?;
-        let (_, port, frame) = self.frames.remove(at);
-        Some((port, frame))
-    }
 }
 
 impl<F: Frame> Gateway<F> {
+    /// Notes that a next hop is resolved; its frames go with the next tick.
+    pub(super) fn release_later(&mut self, neighbour: u32) {
+        let waited_for = self.neighbours.get_mut(neighbour).is_some_and(|n| n.held > 0);
+        if waited_for && !self.held.release.contains(&neighbour) {
+            self.held.release.push(neighbour);
+        }
+    }
+
+    /// The oldest frame that waits for a next hop.
+    fn take_held(&mut self, neighbour: u32) -> Option<(PortId, F)> {
+        let entry = self.neighbours.get_mut(neighbour).filter(|n| n.held > 0)?;
+        let at = self.held.frames.iter().position(|(n, ..)| *n == neighbour)?;
+        entry.held -= 1;
+        let (_, port, frame) = self.held.frames.remove(at);
+        Some((port, frame))
+    }
+
     /// Lets a frame wait for a next hop, and asks for it.
     #[cold]
     pub(super) fn hold<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, neighbour: u32)
@@ -66,10 +66,12 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        if self.held.len() >= self.held.capacity || self.held.len_of(neighbour) >= PER_NEIGHBOUR {
-            self.refuse(turn.port, frame, DropReason::HoldFull);
-        } else {
-            self.held.frames.push((neighbour, turn.port, frame));
+        match self.neighbours.get_mut(neighbour) {
+            Some(entry) if self.held.len() < self.held.capacity && entry.held < PER_NEIGHBOUR => {
+                entry.held += 1;
+                self.held.frames.push((neighbour, turn.port, frame));
+            }
+            _ => self.refuse(turn.port, frame, DropReason::HoldFull),
         }
         if let Some(question) = self.neighbours.ask_now(neighbour, turn.now) {
             self.ask(turn, question);
@@ -87,7 +89,7 @@ impl<F: Frame> Gateway<F> {
             return;
         };
         let arrived = turn.port;
-        while let Some((from, mut frame)) = self.held.take(neighbour) {
+        while let Some((from, mut frame)) = self.take_held(neighbour) {
             turn.port = from;
             if let Some(destination) = frame.head_mut().first_chunk_mut() {
                 *destination = mac.0;
@@ -124,7 +126,7 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        for neighbour in core::mem::take(&mut self.held.release) {
+        while let Some(neighbour) = self.held.release.pop() {
             self.release(turn, neighbour);
         }
         let mut due = heapless::Vec::<Due, TURN>::new();
@@ -137,7 +139,7 @@ impl<F: Frame> Gateway<F> {
                 Due::Release(neighbour) => self.release(turn, neighbour),
                 Due::Failed(neighbour) => {
                     self.counters.count(Event::NeighbourFailed);
-                    while let Some((port, frame)) = self.held.take(neighbour) {
+                    while let Some((port, frame)) = self.take_held(neighbour) {
                         self.refuse(port, frame, DropReason::NextHopFailed);
                     }
                 }

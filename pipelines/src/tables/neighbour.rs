@@ -22,6 +22,9 @@ const ATTEMPTS: u8 = 3;
 /// For how long a failed neighbour is left alone, ms.
 const FAILED: u64 = 5_000;
 
+/// Entries looked at for one that can be given up, when the table is full.
+const LOOKED_AT: usize = 64;
+
 /// What is known of a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NeighbourState {
@@ -52,6 +55,8 @@ pub struct Neighbour {
     pub state: NeighbourState,
     /// Whether a frame wanted it since it was last looked after.
     pub wanted: bool,
+    /// How many frames wait for it.
+    pub held: u32,
     attempts: u8,
     /// When it is looked after next.
     due: Time,
@@ -77,13 +82,16 @@ pub enum Due {
     Release(u32),
 }
 
-/// The table. Entries keep their number until the process ends; there are few next hops.
+/// The table. When it is full, an entry that nobody needs gives its number to another.
 pub struct NeighbourTable {
     entries: Vec<Neighbour>,
     index: Box<[Bucket]>,
     secret: Secret,
     capacity: usize,
     cursor: usize,
+    /// Where a number to reuse was last looked for, and how often one was found.
+    hand: usize,
+    reuses: u64,
 }
 
 fn key(port: PortId, address: Ipv4Addr) -> u64 {
@@ -99,6 +107,8 @@ impl NeighbourTable {
             secret,
             capacity,
             cursor: 0,
+            hand: 0,
+            reuses: 0,
         }
     }
 
@@ -156,29 +166,62 @@ impl NeighbourTable {
     }
 
     fn add(&mut self, port: PortId, vtep: VtepIx, address: Ipv4Addr, now: Time) -> Option<u32> {
-        let number = self.entries.len();
-        let full = number >= self.capacity;
-        if full || !buckets::insert(&mut self.index, self.secret, key(port, address), number as u64) {
+        let number = if self.entries.len() < self.capacity { self.entries.len() } else { self.give_up_one(now)? };
+        if !buckets::insert(&mut self.index, self.secret, key(port, address), number as u64) {
             return None;
         }
-        let mac = MacAddr::default();
-        let state = NeighbourState::Resolving;
+        let (mac, state) = (MacAddr::default(), NeighbourState::Resolving);
         // Asked for by its first frame, not before.
-        self.entries.push(Neighbour { port, vtep, address, mac, state, wanted: false, attempts: 0, due: now });
+        let entry = Neighbour { port, vtep, address, mac, state, wanted: false, held: 0, attempts: 0, due: now };
+        match self.entries.get_mut(number) {
+            Some(place) => *place = entry,
+            None => self.entries.push(entry),
+        }
         Some(number as u32)
     }
 
-    /// Takes note that `address` on a port has said what its MAC is. Its number if that can be believed: it has an
-    /// entry, and that is not a configured one.
-    pub(crate) fn confirm(&mut self, port: PortId, address: Ipv4Addr, mac: MacAddr, now: Time) -> Option<u32> {
+    /// Finds an entry that nobody needs, and forgets whose it was: failed, or not wanted for as long as it would be
+    /// believed. Looks at a few at a time.
+    fn give_up_one(&mut self, now: Time) -> Option<usize> {
+        for _ in 0..LOOKED_AT.min(self.entries.len()) {
+            self.hand = (self.hand + 1) % self.entries.len();
+            let entry = &self.entries[self.hand];
+            let idle = match entry.state {
+                NeighbourState::Failed => true,
+                NeighbourState::Reachable => !entry.wanted && now >= entry.due,
+                NeighbourState::Resolving => !entry.wanted && entry.attempts == 0,
+                NeighbourState::Stale | NeighbourState::Permanent => false,
+            };
+            if idle && entry.held == 0 {
+                let key = key(entry.port, entry.address);
+                if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
+                    self.index[b].keys[s] = 0;
+                }
+                self.reuses += 1;
+                return Some(self.hand);
+            }
+        }
+        None
+    }
+
+    /// How often a number was given to another neighbour: until then, a number stands for one.
+    #[inline]
+    pub(crate) fn reuses(&self) -> u64 {
+        self.reuses
+    }
+
+    /// Takes note that `address` on a port has said what its MAC is. Its number, and whether that is news, if it can be
+    /// believed: it has an entry, and that is not a configured one.
+    pub(crate) fn confirm(&mut self, port: PortId, address: Ipv4Addr, mac: MacAddr, now: Time) -> Option<(u32, bool)> {
         let number = self.find(port, address)?;
         let entry = &mut self.entries[number as usize];
         if entry.state == NeighbourState::Permanent {
             return None;
         }
+        let news = entry.mac != mac || entry.state != NeighbourState::Reachable;
         (entry.mac, entry.state, entry.attempts) = (mac, NeighbourState::Reachable, 0);
         (entry.due, entry.wanted) = (now + REACHABLE, false);
-        Some(number)
+        Some((number, news))
     }
 
     /// Looks after a frame's neighbour that is not resolved: the question to ask at once, if it was not asked lately.
@@ -224,7 +267,9 @@ impl NeighbourTable {
                     (entry.attempts, entry.due) = (entry.attempts + 1, now + RETRY);
                     each(Due::Ask(Question { neighbour: number, to }));
                 }
-                NeighbourState::Failed => (entry.state, entry.attempts) = (NeighbourState::Resolving, 0),
+                NeighbourState::Failed => {
+                    (entry.state, entry.attempts, entry.wanted) = (NeighbourState::Resolving, 0, false);
+                }
             }
         }
     }
@@ -272,7 +317,8 @@ mod tests {
     fn a_wanted_neighbour_is_probed_by_unicast_and_keeps_its_mac_meanwhile() {
         let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
         t.want(PORT, VTEP, HOP, None, at(0));
-        assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), Some(0));
+        assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), Some((0, true)));
+        assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), Some((0, false)));
         assert_eq!(due(&mut t, 40_000), []);
         t.entries[0].wanted = true;
         assert_eq!(due(&mut t, 40_000), [ask(MAC)]);
@@ -292,6 +338,23 @@ mod tests {
         assert_eq!(due(&mut t, 10), [Due::Release(0)]);
         t.want(PORT, VTEP, HOP, Some(MAC), at(20));
         assert_eq!(due(&mut t, 100_000), []);
+    }
+
+    #[test]
+    fn a_full_table_gives_up_what_nobody_needs() {
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 2);
+        let hop = |n| Ipv4Addr::new(192, 0, 2, n);
+        for n in [2, 3] {
+            t.want(PORT, VTEP, hop(n), None, at(0));
+            t.ask_now(u32::from(n) - 2, at(0));
+        }
+        t.confirm(PORT, hop(2), MAC, at(0));
+        assert_eq!(t.want(PORT, VTEP, hop(4), None, at(10)), None, "both are needed");
+        assert_eq!(t.want(PORT, VTEP, hop(4), None, at(40_000)), Some(0), "the first was not wanted for long");
+        assert_eq!((t.reuses(), t.entries()[0].address), (1, hop(4)));
+        assert_eq!(t.confirm(PORT, hop(2), MAC, at(40_000)), None);
+        t.ask_now(0, at(40_000));
+        assert_eq!(t.want(PORT, VTEP, hop(5), None, at(40_000)), None);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct PeerEntry {
     pub(crate) peer: Option<Peer>,
     /// The generation it was made for.
     made: u64,
+    /// [`NeighbourTable::reuses`] at that time.
+    reuses: u64,
     /// How many learned MACs are at it; only counted for those that are not configured.
     macs: u32,
 }
@@ -88,6 +90,7 @@ impl PeerTable {
             resolution: Resolution::Gone,
             peer: None,
             made: NEVER,
+            reuses: 0,
             macs: 0,
         };
         let total = configured + learned;
@@ -196,8 +199,8 @@ impl PeerTable {
         neighbours: &mut NeighbourTable,
         now: Time,
     ) -> Option<&PeerEntry> {
-        let made = self.entries.get(ix.index())?.made;
-        if made != snapshot.generation {
+        let entry = self.entries.get(ix.index())?;
+        if entry.made != snapshot.generation || entry.reuses != neighbours.reuses() {
             self.make(ix, snapshot, neighbours, now);
         }
         self.entries.get(ix.index())
@@ -208,6 +211,7 @@ impl PeerTable {
         let peer = self.peer(snapshot, ix);
         let entry = &mut self.entries[ix.index()];
         (entry.made, entry.peer, entry.resolution) = (snapshot.generation, peer, Resolution::Gone);
+        entry.reuses = neighbours.reuses();
         let Some(peer) = peer else { return };
         let Some(vtep) = snapshot.vtep(peer.vtep) else { return };
         let Some(port) = snapshot.ports().get(vtep.port.index()) else { return };
@@ -223,7 +227,7 @@ impl PeerTable {
             entry.made = NEVER;
             return;
         };
-        entry.neighbour = neighbour;
+        (entry.neighbour, entry.reuses) = (neighbour, neighbours.reuses());
         entry.header = outer_header(port.mac, vtep.address, peer.address);
         entry.ip_sum = entry.header[14..34].as_chunks::<2>().0.iter().map(|w| u32::from(u16::from_be_bytes(*w))).sum();
         entry.resolution = Resolution::Ready;
