@@ -111,6 +111,13 @@ impl Port {
             && parts.next().is_none()
     }
 
+    /// Bytes of one slot of the kernel's ring behind a `net_af_packet` vdev (`framesz=`, 2048 without it); `None` of
+    /// another device, or if the number is none.
+    pub fn ring_slot(&self) -> Option<u32> {
+        let af_packet = self.device.starts_with("net_af_packet") || self.device.starts_with("eth_af_packet");
+        if af_packet { self.argument("framesz").unwrap_or("2048").parse().ok() } else { None }
+    }
+
     /// The value of one of a vdev's arguments: `iface` of `net_tap0,iface=x`.
     pub fn argument(&self, key: &str) -> Option<&str> {
         self.device.split(',').skip(1).find_map(|a| a.split_once('=').filter(|(k, _)| *k == key)).map(|(_, v)| v)
@@ -294,6 +301,15 @@ impl Config {
         Self::parse(&text).map_err(|e| ConfigError::Parse(path.to_owned(), Box::new(e)))
     }
 
+    /// Bytes that a packet buffer has behind its headroom: 2048, or what takes a frame of the largest MTU in one piece,
+    /// or a slot of a `net_af_packet` ring, which that driver wants to fit.
+    pub fn data_room(&self) -> u32 {
+        // Ethernet header, two tags, FCS; whole cache lines.
+        let frame = |port: &Port| (u32::from(port.mtu) + 26).next_multiple_of(64);
+        let most = self.ports.iter().map(|port| frame(port).max(port.ring_slot().unwrap_or(0))).max();
+        most.unwrap_or(0).max(2048)
+    }
+
     /// Reads the file's text.
     ///
     /// # Errors
@@ -351,6 +367,21 @@ mod tests {
         refused("[[port]]\nname = \"a\"\ndevice = \"x\"\nmtu = 70000\n[workers]\ncores = [1]\n", 4, "70000");
         refused("[[port]]\nname = \"a\"\n[workers]\ncores = [1]\n", 1, "device");
         assert!(Config::parse("[workers]\ncores = [1]\n").unwrap_err().to_string().contains("port"));
+    }
+
+    #[test]
+    fn a_buffer_takes_a_frame_of_every_port() {
+        let room = |device: &str, mtu: &str| {
+            let ports = format!("[[port]]\nname = \"up0\"\ndevice = \"{device}\"\nmtu = {mtu}\n");
+            Config::parse(&format!("{ports}{LEAST}")).unwrap().data_room()
+        };
+        assert_eq!(room("net_null1", "1500"), 2048);
+        assert_eq!(room("net_null1", "2022"), 2048);
+        assert_eq!(room("net_null1", "2023"), 2112);
+        assert_eq!(room("0000:01:00.0", "9000"), 9088);
+        assert_eq!(room("net_af_packet0,iface=x", "1500"), 2048);
+        assert_eq!(room("net_af_packet0,iface=x,framesz=16384,blocksz=16384", "9000"), 16_384);
+        assert_eq!(room("net_tap0,framesz=4096", "1500"), 2048, "another driver's argument of that name");
     }
 
     #[test]

@@ -27,8 +27,6 @@ use weir_pipelines::gateway::{Gateway, Limits};
 use weir_pipelines::tables::{Secret, Snapshot};
 use weir_pmd::{Eal, EalConfig, Lcore, LcoreHandle, Mempool};
 
-/// Bytes of a packet buffer behind its headroom; larger frames take several.
-const DATA_ROOM: u16 = 2048;
 /// How long workers may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -83,7 +81,9 @@ fn forward(
     supervisor: &Supervisor,
     stop: &AtomicBool,
 ) -> Result<(), BootError> {
-    let pool = Mempool::new(eal, "frames", config.dpdk.mbufs, DATA_ROOM).map_err(start_error)?;
+    // The doctor has refused what is larger, and the pool would.
+    let data_room = u16::try_from(config.data_room()).unwrap_or(u16::MAX);
+    let pool = Mempool::new(eal, "frames", config.dpdk.mbufs, data_room).map_err(start_error)?;
     let opened = Opened::open(eal, &config.ports)?;
     let names: Vec<Name> = config.ports.iter().map(|p| p.name.clone()).collect();
     let secret = Secret::new(random().map_err(start_error)?);

@@ -11,10 +11,17 @@ use crate::config::{Config, Hugepages, Port};
 use std::collections::HashMap;
 use std::fmt;
 
-/// Bytes of packet memory that an mbuf takes: header, headroom, 2 KiB of data, pool overhead.
-const MBUF_BYTES: u64 = 2432;
-/// The same without hugepages: none crosses the border of an ordinary page.
-const MBUF_PAGE_BYTES: u64 = 4096;
+/// Bytes of packet memory that an mbuf takes besides its data: header, headroom, pool overhead.
+const MBUF_BYTES: u64 = 384;
+/// Bytes of an ordinary page. Without hugepages, every mbuf begins on one of its own.
+const PAGE: u64 = 4096;
+/// Bytes of a `net_af_packet` ring's slot that are not the frame's (packet_mmap: TPACKET2_HDRLEN and what aligns the
+/// network header to 16).
+const SLOT_HEADER: u32 = 66;
+/// Ethernet header and a tag.
+const FRAME_HEADER: u32 = 18;
+/// The largest slot whose frame fits an mbuf.
+const MOST_SLOT: u32 = 32_768;
 /// MiB that DPDK needs besides mbufs: rings, device queues, its own tables.
 const OTHER_MIB: u64 = 24;
 /// Bytes that a learned MAC takes.
@@ -132,6 +139,7 @@ fn ports(config: &Config, facts: &Facts, report: &mut Report) {
             report.problem(key("device"), quoted(&port.device), what, "give each port its own interface");
         }
         device_is_there(port, &key("device"), facts, report);
+        ring(port, &key("device"), report);
         if !(68..=9600).contains(&port.mtu) {
             report.problem(key("mtu"), port.mtu, "an MTU is from 68 (RFC 791) to 9600 bytes", "mtu = 1500");
         }
@@ -193,6 +201,29 @@ fn device_is_there(port: &Port, key: &str, facts: &Facts, report: &mut Report) {
     }
 }
 
+/// The kernel cuts what does not fit a slot of its ring, and the driver says nothing of it.
+fn ring(port: &Port, key: &str, report: &mut Report) {
+    if port.argument("framesz").is_none() && port.ring_slot().is_none() {
+        return;
+    }
+    let needed = u32::from(port.mtu) + FRAME_HEADER + SLOT_HEADER;
+    let size = needed.next_power_of_two().max(4096);
+    let append = format!("append ,framesz={size},blocksz={size}");
+    let block: Option<u32> = port.argument("blocksz").map_or(Some(4096), |n| n.parse().ok());
+    let what = match (port.ring_slot(), block) {
+        (Some(slot), _) if slot < needed => {
+            format!(
+                "frames of mtu = {} need framesz={needed} or more; it is {slot}, and the kernel cuts them",
+                port.mtu
+            )
+        }
+        (Some(slot), Some(block)) if slot <= MOST_SLOT && slot <= block => return,
+        (Some(slot), Some(block)) if slot > block => format!("framesz={slot} is more than blocksz={block}"),
+        _ => format!("framesz= and blocksz= are numbers, and framesz is at most {MOST_SLOT}"),
+    };
+    report.problem(key, quoted(&port.device), what, format!("{append} (in place of those that are there)"));
+}
+
 fn hugepages(config: &Config, facts: &Facts, report: &mut Report) {
     let wanted = u64::from(config.dpdk.memory_mib) << 10;
     // DPDK takes from one size at a time; the size that has most free memory decides.
@@ -241,10 +272,11 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
         let what = "if every queue fills, the buffers run out";
         report.warnings.push(format!("dpdk.mbufs = {mbufs}: {what} (rx {rx} + tx {tx} descriptors + {held} held)"));
     }
-    let each = if report.hugepages { MBUF_BYTES } else { MBUF_PAGE_BYTES };
+    let mbuf = u64::from(config.data_room()) + MBUF_BYTES;
+    let each = if report.hugepages { mbuf } else { mbuf.next_multiple_of(PAGE) };
     let needed = (mbufs * each).div_ceil(1 << 20) + OTHER_MIB;
     if needed > u64::from(dpdk.memory_mib) {
-        let what = format!("dpdk.mbufs = {mbufs} and the queues need {needed} MiB");
+        let what = format!("dpdk.mbufs = {mbufs} of {each} bytes and the queues need {needed} MiB");
         report.problem("dpdk.memory_mib", dpdk.memory_mib, what, format!("memory_mib = {needed}, or fewer mbufs"));
     }
     let heap = (u64::from(config.tables.macs) * MAC_BYTES * queues) >> 10;

@@ -89,6 +89,42 @@ fn an_interface_must_be_there_and_may_be_opened() {
 }
 
 #[test]
+fn the_kernels_ring_must_take_the_ports_frames() {
+    let port = |rest: &str| with("veth0\"", &format!("veth0{rest}"), |_| {});
+    for (fits, rest) in [
+        (true, "\"\nmtu = 1964"),
+        (false, "\"\nmtu = 1965"),
+        (true, ",framesz=4096\"\nmtu = 4012"),
+        (false, ",framesz=4096\"\nmtu = 4013"),
+        (true, ",framesz=16384,blocksz=16384\"\nmtu = 9000"),
+        (false, ",framesz=16384\"\nmtu = 9000"),
+        (false, ",framesz=65536,blocksz=65536\"\nmtu = 9000"),
+        (false, ",framesz=all\""),
+    ] {
+        let problems = port(rest).problems;
+        assert_eq!(problems.iter().all(|p| p.key != "port[0].device"), fits, "{rest}: {problems:#?}");
+    }
+    let value = "\"net_af_packet0,iface=veth0\"";
+    one_problem(port("\"\nmtu = 2000"), "port[0].device", value, "append ,framesz=4096,blocksz=4096");
+    one_problem(port("\"\nmtu = 9000"), "port[0].device", value, "append ,framesz=16384,blocksz=16384");
+}
+
+#[test]
+fn large_buffers_count() {
+    let jumbo = |memory: u32, pages: &str| {
+        let dpdk =
+            format!("mtu = 9000\n[dpdk]\nhugepages = \"{pages}\"\nmbufs = 8192\nmemory_mib = {memory}\n[workers]");
+        with("[workers]", &dpdk, |_| {})
+    };
+    // 9088 bytes of data and 384 more, 8192 times, and 24 MiB.
+    assert_eq!(jumbo(98, "auto").problems, []);
+    one_problem(jumbo(97, "auto"), "dpdk.memory_mib", "97", "memory_mib = 98");
+    // Three pages each.
+    assert_eq!(jumbo(120, "none").problems, []);
+    one_problem(jumbo(119, "none"), "dpdk.memory_mib", "119", "memory_mib = 120");
+}
+
+#[test]
 fn hugepages_are_taken_missed_or_done_without() {
     let require = "[dpdk]\nhugepages = \"require\"\n[workers]";
     one_problem(
