@@ -69,13 +69,13 @@ impl<F: Frame> Gateway<F> {
             }
             self.counters.count(Event::ArpAnswered);
             if believable {
-                self.confirm(turn, message.sender_ip, message.sender_mac);
+                self.confirm(turn, message.sender_ip, message.sender_mac, false);
             }
             return Ok(Ending::Answer);
         }
         // The answer to what another worker asked may come here: a device may give all ARP to one of them.
         let answers_us = ours && message.operation == ArpOperation::REPLY;
-        let taught = believable && self.confirm(turn, message.sender_ip, message.sender_mac);
+        let taught = believable && self.confirm(turn, message.sender_ip, message.sender_mac, answers_us);
         if believable && !taught && answers_us && self.shared {
             self.offer_neighbour(turn.port, message.sender_ip, message.sender_mac);
             return Ok(Ending::Consumed);
@@ -83,9 +83,9 @@ impl<F: Frame> Gateway<F> {
         if taught { Ok(Ending::Consumed) } else { Err(DropReason::NotForUs) }
     }
 
-    /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know if that is news.
-    /// False if no next hop has that address, or its MAC is configured.
-    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: Ipv4Addr, mac: MacAddr) -> bool
+    /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know: news, and answers,
+    /// which are no news here where another worker asked. False if no next hop has that address, or its MAC is configured.
+    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: Ipv4Addr, mac: MacAddr, answer: bool) -> bool
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
@@ -93,7 +93,7 @@ impl<F: Frame> Gateway<F> {
         let Some((number, news)) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
         self.counters.count(Event::NeighbourConfirmed);
         self.release(turn, number);
-        if news && self.shared {
+        if self.shared && (news || answer) {
             self.offer_neighbour(turn.port, address, mac);
         }
         true

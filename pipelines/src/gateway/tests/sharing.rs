@@ -79,6 +79,24 @@ fn an_answer_that_comes_to_another_worker_than_asked_is_passed_on() {
 }
 
 #[test]
+fn an_answer_that_is_no_news_to_who_hears_it_is_passed_on_to_who_asked() {
+    let (mut one, mut two) = (shared(), shared());
+    let far = Ipv4Addr::new(192, 0, 2, 77);
+    let answer = arp(WAN_MAC, &ArpHeader::request(WAN_MAC, VTEP, far).reply(host(77)));
+    // The second needs the next hop when the first has known it for a while.
+    for (w, other_waits) in [(true, 0), (false, 1)] {
+        let asks = if w { &mut one } else { &mut two };
+        asks.send(WAN, &vxlan_from(far, 10_000, 0, &tenant(MacAddr::BROADCAST, host(2), None)));
+        asks.send(LAN, &tenant(host(2), host(1), Some(100)));
+        one.send(WAN, &answer);
+        assert_eq!(two.gateway.held(), other_waits);
+        pass_on(&mut one, &mut two);
+        two.tick(1);
+    }
+    assert_eq!(two.gateway.held(), 0);
+}
+
+#[test]
 fn an_offer_that_finds_no_room_is_made_again() {
     let mut w = shared();
     let fact = Fact::Neighbour { port: WAN, address: PEER, mac: PEER_MAC };
