@@ -60,7 +60,7 @@ fn start_error(e: impl fmt::Display) -> BootError {
 /// # Errors
 /// [`BootError`]: what prevented the start, or was wrong at the end.
 pub fn run(config: &Config, hugepages: bool, stop: &AtomicBool) -> Result<(), BootError> {
-    let supervisor = Supervisor::from_environment();
+    let supervisor = Arc::new(Supervisor::from_environment());
     let (store, saved) = Store::open(&config.state.directory).map_err(|e| BootError::State(e.to_string()))?;
     log::info!("saved state: generation {}, {} objects", saved.generation, saved.objects.len());
     let eal = start_eal(config, hugepages)?;
@@ -78,7 +78,7 @@ fn forward(
     config: &Config,
     store: Store,
     saved: Saved,
-    supervisor: &Supervisor,
+    supervisor: &Arc<Supervisor>,
     stop: &AtomicBool,
 ) -> Result<(), BootError> {
     // The doctor has refused what is larger, and the pool would.
@@ -129,9 +129,11 @@ fn serve(
     config: &Config,
     manager: &mut Manager,
     clock: Clock,
-    supervisor: &Supervisor,
+    supervisor: &Arc<Supervisor>,
     stop: &AtomicBool,
 ) -> Result<(), BootError> {
+    let watchdog = Watchdog::start(supervisor, manager.crew().links().to_vec(), move || clock.now());
+    let watchdog = watchdog.map_err(|e| BootError::Start(format!("no thread for the watchdog: {e}")))?;
     let (jobs, calls) = sync_channel(config.rpc.max_connections as usize);
     let server = rpc::Server::start(&config.rpc, jobs)
         .map_err(|e| BootError::Start(format!("rpc.socket = {:?}: {e}", config.rpc.socket)))?;
@@ -140,9 +142,10 @@ fn serve(
     let several = config.workers.cores.len() > 1;
     // What one worker learned, the others should soon know; a single one has nobody to tell.
     let pause = Duration::from_millis(if several { 1 } else { 20 });
-    let mut watchdog = Watchdog::new(supervisor);
     while !stop.load(Ordering::Acquire) && manager.take(&calls, pause) {
-        watchdog.look(manager.crew(), clock.now());
+        let now = clock.now();
+        manager.crew().are_alive(now);
+        watchdog.beat(now);
     }
     supervisor.stopping();
     log::info!("stopping");

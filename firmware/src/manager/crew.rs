@@ -15,8 +15,6 @@ use weir_pipelines::tables::Snapshot;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks for its answer.
 const LOOK: Duration = Duration::from_micros(100);
-/// After how long without a tick a worker counts as stuck, milliseconds.
-const STUCK: u64 = 2000;
 
 /// All workers.
 #[derive(Default)]
@@ -95,10 +93,10 @@ impl Crew {
     /// Looks for workers that stand still, and logs those that begin or cease to. Whether all are alive.
     pub fn are_alive(&mut self, now: Time) -> bool {
         for (link, was_stuck) in self.links.iter().zip(&mut self.stuck) {
-            let still = now.since(link.last_beat());
-            let stuck = still > STUCK;
+            let stuck = link.is_stuck(now);
             if stuck && !*was_stuck {
                 self.stood_still += 1;
+                let still = now.since(link.last_beat());
                 log::error!("worker on core {} has not moved for {still} ms", link.core);
             } else if !stuck && *was_stuck {
                 log::warn!("worker on core {} moves again", link.core);
@@ -203,7 +201,7 @@ fn unavailable(link: &Link) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::link::Shared;
+    use crate::worker::link::{STUCK, Shared};
     use weir_pipelines::gateway::Fact;
     use weir_pipelines::tables::{BridgeId, SegmentIx};
     use weir_pipelines::wire::MacAddr;

@@ -169,6 +169,9 @@ pub struct Shared {
 /// The manager's end, and the worker's.
 pub type Link = Arc<Shared>;
 
+/// After how long without a tick a worker counts as stuck, milliseconds.
+pub const STUCK: u64 = 2000;
+
 /// Facts that can wait in each direction.
 const FACTS: usize = 4096;
 
@@ -193,5 +196,10 @@ impl Shared {
     /// When the worker last ticked.
     pub fn last_beat(&self) -> Time {
         Time::from_millis(self.heartbeat.load(Ordering::Relaxed))
+    }
+
+    /// Whether it has not ticked for longer than any turn takes.
+    pub fn is_stuck(&self, now: Time) -> bool {
+        now.since(self.last_beat()) > STUCK
     }
 }
