@@ -81,11 +81,12 @@ pub struct TxQueue {
     queue: u16,
     takes_segments: bool,
     unsendable: u64,
+    unsendable_bytes: u64,
 }
 
 impl TxQueue {
     pub(crate) fn new(device: Arc<Device>, queue: u16, takes_segments: bool) -> Self {
-        Self { device, queue, takes_segments, unsendable: 0 }
+        Self { device, queue, takes_segments, unsendable: 0, unsendable_bytes: 0 }
     }
 
     /// The queue's number on its port.
@@ -125,6 +126,11 @@ impl TxQueue {
         self.unsendable
     }
 
+    /// Their bytes.
+    pub fn unsendable_bytes(&self) -> u64 {
+        self.unsendable_bytes
+    }
+
     /// Makes every frame one segment, and takes those out that cannot be.
     #[inline]
     fn join_segments<const N: usize>(&mut self, raw: &mut RawBurst<N>) {
@@ -139,6 +145,7 @@ impl TxQueue {
             let joined = !frame.is_segmented() || frame.pull(all);
             if !joined {
                 self.unsendable += 1;
+                self.unsendable_bytes += all as u64;
                 drop(ManuallyDrop::into_inner(frame));
             }
             joined

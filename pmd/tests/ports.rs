@@ -289,6 +289,7 @@ fn a_device_without_segments_gets_none(pool: &Mempool, tx: &mut TxQueue, control
     let mut burst: Burst = [numbered(pool, 0), chain(6), chain(7), chain(2), numbered(pool, 1)].into_iter().collect();
     assert_eq!(tx.send(&mut burst), 4);
     assert_eq!((burst.len(), tx.unsendable()), (0, 1), "the one that cannot be joined is counted and freed");
+    assert_eq!(tx.unsendable_bytes(), 7 * 60);
     let after = control.stats().unwrap();
     assert_eq!(after.tx_packets - before.tx_packets, 4);
     assert_eq!(pool.available(), pool.total());

@@ -8,14 +8,13 @@ use super::{BootError, start_error};
 use crate::config::{Config, Port as Section};
 use crate::manager::views::PortFacts;
 use crate::worker::outbox::{Lane, Outbox, Way};
-use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use weir_api::view::PortStats;
 use weir_pipelines::tables::{PortId, PortInfo};
 use weir_pipelines::wire::MacAddr;
 use weir_pmd::{Capabilities, Eal, Mempool, Port, PortConfig, RxQueue, StartedPort};
 
-/// Frames that may wait for a worker whose tx queue others share.
+/// Frames of a worker that may wait for the one whose tx queue it shares.
 const LANE: usize = 1024;
 
 /// Ports that were found, and are not started.
@@ -128,20 +127,14 @@ fn deal(port: PortId, started: StartedPort, lines: &mut [Line]) {
     }
     let owners = started.tx.len();
     let workers = lines.len();
-    // A lane for each queue that somebody else needs, too.
-    let lanes: Vec<Option<Lane>> =
-        (0..owners).map(|q| (q + owners < workers).then(|| Arc::new(ArrayQueue::new(LANE)))).collect();
-    let shared: Vec<Option<Lane>> = lanes.clone();
+    // A lane for each worker without a queue, to the one whose queue it shares.
+    let lanes: Vec<Arc<Lane>> = (owners..workers).map(|_| Lane::new(LANE)).collect();
     let mut ways: Vec<Way> = Vec::new();
-    for (queue, lane) in started.tx.into_iter().zip(lanes) {
-        ways.push(Way::Queue { queue, relay: lane.map(|lane| Box::new(lane.into())) });
+    for (q, queue) in started.tx.into_iter().enumerate() {
+        let shared = lanes.iter().enumerate().filter(|(n, _)| n % owners == q);
+        ways.push(Way::Queue { queue, relays: shared.map(|(_, lane)| lane.clone().into()).collect() });
     }
-    for w in owners..workers {
-        // Worker w's owner has a lane: w - owners or fewer steps of `owners` lead to it.
-        if let Some(lane) = &shared[w % owners] {
-            ways.push(Way::Lane(lane.clone()));
-        }
-    }
+    ways.extend(lanes.into_iter().map(Way::Lane));
     for (way, line) in ways.into_iter().zip(lines.iter_mut()) {
         line.out.push(Outbox::new(way));
     }

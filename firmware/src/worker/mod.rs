@@ -256,7 +256,7 @@ impl Worker {
         self.gateway.stop();
         for _ in 0..LAST_FLUSHES {
             self.out.flush();
-            if self.out.iter().all(|outbox| outbox.waiting() == 0) {
+            if self.out.iter().all(|outbox| outbox.waiting() + outbox.relayed() == 0) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -264,7 +264,13 @@ impl Worker {
         self.count_unsendable();
         let mut sent = 0;
         for (n, outbox) in self.out.iter_mut().enumerate() {
-            let (own, _) = outbox.abandon();
+            let (own, others) = outbox.abandon();
+            if others > 0 {
+                log::warn!(
+                    "worker on core {}: {others} frames of other workers were not sent at the end",
+                    self.link.core
+                );
+            }
             for _ in 0..own {
                 self.gateway.counters_mut().drop(PortId(n as u16), DropReason::Stopped);
             }
