@@ -58,6 +58,8 @@ pub struct PortStats {
     pub tx_bytes: u64,
     /// Frames that the device lost before a worker saw them: its missed, errored and no-buffer counts.
     pub rx_missed: u64,
+    /// Frames that the device failed to send after it took them; they are among `tx_packets`.
+    pub tx_errors: u64,
     /// Frames dropped, by reason; the reasons that are zero are left out. Counted on the port a frame came in on.
     pub drops: BTreeMap<String, u64>,
 }

@@ -41,7 +41,10 @@ fn port(n: usize, facts: &PortFacts, reports: &[Box<Report>]) -> PortStats {
             Err(e) => log::warn!("port {}: {e}", row.name),
         }
         match control.stats() {
-            Ok(device) => row.rx_missed = device.rx_missed + device.rx_errors + device.rx_no_buffer,
+            Ok(device) => {
+                row.rx_missed = device.rx_missed + device.rx_errors + device.rx_no_buffer;
+                row.tx_errors = device.tx_errors;
+            }
             Err(e) => log::warn!("port {}: {e}", row.name),
         }
     }

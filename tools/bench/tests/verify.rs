@@ -34,7 +34,7 @@ if os.path.exists(address): os.unlink(address)
 server.bind(address)
 server.listen()
 def port(mac, **counters):
-    zero = 'mtu link_mbps rx_queues tx_queues rx_packets rx_bytes tx_packets tx_bytes rx_missed'.split()
+    zero = 'mtu link_mbps rx_queues tx_queues rx_packets rx_bytes tx_packets tx_bytes rx_missed tx_errors'.split()
     return dict.fromkeys(zero, 0) | dict(name='p', device='', driver='', mac=mac, link_up=True, drops={}) | counters
 def stats():
     ports = [port('02:70:63:61:70:00', rx_packets=len(frames)), port('02:70:63:61:70:01', tx_packets=len(out))]

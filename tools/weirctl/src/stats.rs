@@ -43,6 +43,7 @@ fn write_ports(ports: &[PortStats], out: &mut dyn Write) -> io::Result<()> {
         number("TX", "packets"),
         number("TX", "bytes"),
         number("RX-MISSED", "packets"),
+        number("TX-ERRORS", "packets"),
         number("DROPPED", "packets"),
     ]);
     for port in ports {
@@ -61,6 +62,7 @@ fn write_ports(ports: &[PortStats], out: &mut dyn Write) -> io::Result<()> {
             port.tx_packets.to_string(),
             port.tx_bytes.to_string(),
             port.rx_missed.to_string(),
+            port.tx_errors.to_string(),
             port.drops.values().sum::<u64>().to_string(),
         ]);
     }

@@ -25,6 +25,7 @@ fn port(name: &str, drops: &[(&str, u64)]) -> PortStats {
         tx_packets: 9,
         tx_bytes: 900,
         rx_missed: 3,
+        tx_errors: 5,
         drops: counts(drops),
     }
 }
@@ -75,9 +76,9 @@ fn ports() {
     prints(
         "show port",
         "\
-PORT  DEVICE        DRIVER   MAC                MTU(bytes)  LINK  SPEED(Mbit/s)  RX(queues)  TX(queues)  RX(packets)   RX(bytes)  TX(packets)  TX(bytes)  RX-MISSED(packets)  DROPPED(packets)
-lan0  net_tap_lan0  net_tap  02:00:00:00:00:0a        1500  up            10000           1           2     12345678  1234567800            9        900                   3                12
-wan0  net_tap_wan0  net_tap  02:00:00:00:00:0a        1500  down              -           1           2     12345678  1234567800            9        900                   3                 0
+PORT  DEVICE        DRIVER   MAC                MTU(bytes)  LINK  SPEED(Mbit/s)  RX(queues)  TX(queues)  RX(packets)   RX(bytes)  TX(packets)  TX(bytes)  RX-MISSED(packets)  TX-ERRORS(packets)  DROPPED(packets)
+lan0  net_tap_lan0  net_tap  02:00:00:00:00:0a        1500  up            10000           1           2     12345678  1234567800            9        900                   3                   5                12
+wan0  net_tap_wan0  net_tap  02:00:00:00:00:0a        1500  down              -           1           2     12345678  1234567800            9        900                   3                   5                 0
 ",
     );
     assert_eq!(running().run("show port wan0").done().lines().count(), 2);
