@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
+use std::ops::RangeInclusive;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,8 +28,9 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// What the EAL is started with.
 #[derive(Clone, Debug)]
 pub struct EalConfig {
-    /// CPUs that workers are pinned to, one lcore each. The starting thread is pinned to none: it floats over all CPUs that
-    /// the process may use.
+    /// CPUs that workers are pinned to, one lcore each. The starting thread is pinned to none: it floats over the other
+    /// CPUs that the process may use, or over all of them if there is no other. So do threads that it starts later, which
+    /// inherit that (sched_setaffinity(2)).
     pub worker_cores: Vec<u32>,
     /// Memory for pools and queues, MiB, taken when the EAL starts.
     pub memory_mib: u32,
@@ -229,7 +231,7 @@ fn initialise(arguments: &[String]) -> Result<(), i32> {
 /// The EAL's command line.
 fn arguments(config: &EalConfig, allowed: &CpuList) -> Result<Vec<String>, PmdError> {
     let mut cores = BTreeSet::new();
-    let mut lcores = format!("--lcores={MAIN_LCORE}@({})", allowed.text);
+    let mut lcores = format!("--lcores={MAIN_LCORE}@({})", allowed.without(&config.worker_cores).text);
     for (lcore, &core) in (MAIN_LCORE + 1..).zip(&config.worker_cores) {
         if lcore >= sys::WEIR_MAX_LCORE {
             let reason = format!(
@@ -299,6 +301,18 @@ struct CpuList {
 }
 
 impl CpuList {
+    /// The others, or all if there is no other.
+    fn without(&self, cores: &[u32]) -> Self {
+        let parts = self.text.split(',').map(|part| part.split_once('-').unwrap_or((part, part)));
+        let all = parts.flat_map(|(first, last)| match (first.parse::<u32>(), last.parse::<u32>()) {
+            (Ok(first), Ok(last)) => first..=last,
+            // Not the kernel's way to write a list: nothing that could be named.
+            _ => RangeInclusive::new(1, 0),
+        });
+        let others: Vec<String> = all.filter(|cpu| !cores.contains(cpu)).map(|cpu| cpu.to_string()).collect();
+        Self { text: if others.is_empty() { self.text.clone() } else { others.join(",") } }
+    }
+
     fn contains(&self, core: u32) -> bool {
         self.text.split(',').any(|part| {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -334,8 +348,17 @@ mod tests {
     #[test]
     fn the_main_lcore_floats_and_workers_are_pinned() {
         let arguments = arguments(&config(&[2, 1], &[]), &cpus("0-3,8")).unwrap();
-        assert!(arguments.contains(&"--lcores=0@(0-3,8),1@2,2@1".to_owned()), "{arguments:?}");
+        assert!(arguments.contains(&"--lcores=0@(0,3,8),1@2,2@1".to_owned()), "{arguments:?}");
         assert!(arguments.contains(&"--main-lcore=0".to_owned()));
+    }
+
+    #[test]
+    fn the_main_lcore_shares_a_workers_cpu_only_if_there_is_no_other() {
+        let others = |text: &str, cores: &[u32]| cpus(text).without(cores).text;
+        assert_eq!(others("0-1", &[1]), "0");
+        assert_eq!(others("0-3,8", &[]), "0,1,2,3,8");
+        assert_eq!(others("0-1", &[1, 0]), "0-1");
+        assert_eq!(others("5", &[5]), "5");
     }
 
     #[test]
