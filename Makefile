@@ -40,7 +40,7 @@ rust:
 	fi
 
 build: deps rust ## builds weir, weirctl and weir-bench into target/release
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --locked --release --workspace --bins
 
 demo: build ## two tenants, VLAN <-> VXLAN, in network namespaces: no NIC, no hugepages, cleans up after itself
 	$(SUDO) demo/run
@@ -51,11 +51,11 @@ fmt: rust ## is the code formatted as rustfmt wants it?
 	$(CARGO) fmt --all --check
 
 clippy: deps rust ## has clippy anything to say?
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 unit: deps rust ## unit, property and golden tests
 	$(PYTHON) tests/golden/make.py --check
-	$(AS_ROOT) $(CARGO) test --workspace
+	$(AS_ROOT) $(CARGO) test --locked --workspace
 
 e2e: build ## end-to-end tests with real peers in network namespaces (root)
 	$(SUDO) $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5 tests/e2e
