@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use weir::boot::{self, BootError};
+use weir::boot::{self, BootError, Signals};
 use weir::config::{Config, Level};
 use weir::doctor::{self, Facts};
 use weir::logging;
@@ -20,6 +21,10 @@ Examples:
   weir --check -c weir.toml     what is wrong with the file on this machine, and how to mend it
   weir -c weir.toml             run in the foreground until SIGTERM or SIGINT
   weir -c weir.toml --log-level debug
+
+Signals:
+  SIGTERM, SIGINT   stop: send what waits, close the ports, remove the socket
+  SIGHUP            nothing but a line in the log: weir.toml is read at start only, the desired state comes by RPC
 
 Exit codes:
   0  stopped as asked, every packet buffer accounted for; or: nothing to mend (--check)
@@ -82,14 +87,14 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config, hugepages: bool) -> ExitCode {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        if let Err(e) = signal_hook::flag::register(signal, stop.clone()) {
+    let (stop, hangup) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    for (signal, flag) in [(SIGTERM, &stop), (SIGINT, &stop), (SIGHUP, &hangup)] {
+        if let Err(e) = signal_hook::flag::register(signal, flag.clone()) {
             log::error!("no handler for signal {signal}: {e}");
             return ExitCode::from(5);
         }
     }
-    match boot::run(config, hugepages, &stop) {
+    match boot::run(config, hugepages, &Signals { stop, hangup }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             log::error!("{e}");

@@ -30,6 +30,15 @@ use weir_pmd::{Eal, EalConfig, Lcore, LcoreHandle, Mempool};
 /// How long workers may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// What the operating system told the process; set by signal handlers.
+#[derive(Clone, Debug, Default)]
+pub struct Signals {
+    /// To stop: SIGTERM, SIGINT.
+    pub stop: Arc<AtomicBool>,
+    /// SIGHUP, which changes nothing, and is answered in the log.
+    pub hangup: Arc<AtomicBool>,
+}
+
 /// Why the gateway did not start, or did not end as it should.
 #[derive(Debug)]
 pub enum BootError {
@@ -55,16 +64,16 @@ fn start_error(e: impl fmt::Display) -> BootError {
     BootError::Start(e.to_string())
 }
 
-/// Runs the gateway until `stop` is set. `hugepages` is the doctor's finding.
+/// Runs the gateway until it is told to stop. `hugepages` is the doctor's finding.
 ///
 /// # Errors
 /// [`BootError`]: what prevented the start, or was wrong at the end.
-pub fn run(config: &Config, hugepages: bool, stop: &AtomicBool) -> Result<(), BootError> {
+pub fn run(config: &Config, hugepages: bool, signals: &Signals) -> Result<(), BootError> {
     let supervisor = Arc::new(Supervisor::from_environment());
     let (store, saved) = Store::open(&config.state.directory).map_err(|e| BootError::State(e.to_string()))?;
     log::info!("saved state: generation {}, {} objects", saved.generation, saved.objects.len());
     let eal = start_eal(config, hugepages)?;
-    let result = forward(&eal, config, store, saved, &supervisor, stop);
+    let result = forward(&eal, config, store, saved, &supervisor, signals);
     let balanced = eal.stop().map_err(|e| BootError::Stop(e.to_string()));
     if result.is_ok() && balanced.is_ok() {
         log::info!("stopped; every packet buffer is back");
@@ -79,7 +88,7 @@ fn forward(
     store: Store,
     saved: Saved,
     supervisor: &Arc<Supervisor>,
-    stop: &AtomicBool,
+    signals: &Signals,
 ) -> Result<(), BootError> {
     // The doctor has refused what is larger, and the pool would.
     let data_room = u16::try_from(config.data_room()).unwrap_or(u16::MAX);
@@ -120,17 +129,17 @@ fn forward(
     drop(snapshot);
     let mut manager =
         Manager::new(configuration, config.tables.clone(), Some(store), Crew::new(links.clone()), facts, Some(pool));
-    let served = serve(config, &mut manager, clock, supervisor, stop);
+    let served = serve(config, &mut manager, clock, supervisor, signals);
     end(&links, handles).and(served)
 }
 
-/// Answers calls until `stop` is set.
+/// Answers calls until told to stop.
 fn serve(
     config: &Config,
     manager: &mut Manager,
     clock: Clock,
     supervisor: &Arc<Supervisor>,
-    stop: &AtomicBool,
+    signals: &Signals,
 ) -> Result<(), BootError> {
     let watchdog = Watchdog::start(supervisor, manager.crew().links().to_vec(), move || clock.now());
     let watchdog = watchdog.map_err(|e| BootError::Start(format!("no thread for the watchdog: {e}")))?;
@@ -142,10 +151,13 @@ fn serve(
     let several = config.workers.cores.len() > 1;
     // What one worker learned, the others should soon know; a single one has nobody to tell.
     let pause = Duration::from_millis(if several { 1 } else { 20 });
-    while !stop.load(Ordering::Acquire) && manager.take(&calls, pause) {
+    while !signals.stop.load(Ordering::Acquire) && manager.take(&calls, pause) {
         let now = clock.now();
         manager.crew().are_alive(now);
         watchdog.beat(now);
+        if signals.hangup.swap(false, Ordering::AcqRel) {
+            log::info!("SIGHUP: weir.toml is read at start only; the desired state comes by RPC");
+        }
     }
     supervisor.stopping();
     log::info!("stopping");
