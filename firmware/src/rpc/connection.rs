@@ -23,6 +23,8 @@ pub(super) struct Bounds {
     pub(super) time: Duration,
 }
 
+/// Bytes of each text in an error.
+const WORDS: usize = 1024;
 /// A message of this many bytes always fits; longer ones share what all clients may take together.
 const ALWAYS: usize = 1 << 20;
 
@@ -80,13 +82,34 @@ fn response(id: Option<u64>, result: Result<Answer, Error>) -> Vec<u8> {
     }
     let json = match result {
         Ok(result) => serde_json::to_vec(&Success { jsonrpc: Version::V2, id, result }),
-        Err(error) => serde_json::to_vec(&Response { jsonrpc: Version::V2, id, result: None, error: Some(error) }),
+        Err(error) => {
+            serde_json::to_vec(&Response { jsonrpc: Version::V2, id, result: None, error: Some(bounded(error)) })
+        }
     };
     // Maps with keys that are no strings are all that JSON cannot say, and no answer has one.
     json.unwrap_or_else(|e| {
         log::error!("rpc: an answer cannot be written as JSON: {e}");
         br#"{"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"the answer cannot be written"}}"#.to_vec()
     })
+}
+
+/// An error that repeats no more of what the client said than a person reads.
+fn bounded(mut error: Error) -> Error {
+    cut(&mut error.message);
+    if let Some(fault) = &mut error.data {
+        cut(&mut fault.path);
+        cut(&mut fault.value);
+    }
+    error
+}
+
+/// At most [`WORDS`] bytes, with `...` at the end of what was longer.
+fn cut(text: &mut String) {
+    if text.len() > WORDS {
+        let end = (0..=WORDS - 3).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
 }
 
 impl<'a> Connection<'a> {

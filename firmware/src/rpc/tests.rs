@@ -251,3 +251,25 @@ fn the_socket_is_made_with_its_directory_and_nothing_else_is_left_there() {
     let mode = std::fs::metadata(directory.join("weir.sock")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
 }
+
+#[test]
+fn an_error_does_not_send_back_all_that_the_client_said() {
+    let lab = lab(|_| {});
+    let mut stream = lab.connect();
+    let long = "ä".repeat(100_000);
+    for params in [
+        format!(r#"{{"ops":[{{"put":{{"bridge":{{"name":"red","{long}":1}}}}}}]}}"#),
+        format!(r#"{{"ops":[{{"put":{{"bridge":{{"name":"red","mac_limit":"{long}"}}}}}}]}}"#),
+        format!(r#"{{"{long}":1}}"#),
+    ] {
+        let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"apply\",\"params\":{params}}}\n");
+        let error = ask(&mut stream, line.as_bytes()).error.unwrap();
+        let fault = error.data.unwrap();
+        for text in [&error.message, &fault.path, &fault.value] {
+            assert!(text.len() <= 1024, "{} bytes: {}", text.len(), &text[..100]);
+        }
+        assert!(error.message.len() > 1000 && error.message.ends_with("..."), "{}", error.message);
+    }
+    assert!(ask(&mut stream, STATS).result.is_some());
+    lab.stop();
+}
