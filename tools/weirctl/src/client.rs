@@ -80,7 +80,7 @@ impl Client {
                     "is weir running, and is this the socket in its weir.toml? (another one: --socket)"
                 }
                 ErrorKind::ConnectionRefused => "the socket is there but nobody listens: start weir again",
-                ErrorKind::PermissionDenied => "be root, or in the group that owns the socket",
+                ErrorKind::PermissionDenied => "be root, or in the socket's group (Group= of weir.service sets it)",
                 _ => "is this the socket in weir.toml? (another one: --socket)",
             };
             self.no_answer(format!("no connection: {e}"), check)
