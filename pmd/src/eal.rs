@@ -129,10 +129,15 @@ impl Eal {
     /// It was started before; a worker core is named twice or is not among the process's CPUs; a device is named twice; or
     /// DPDK refuses, in which case the errors it logged are in the message.
     pub fn start(config: &EalConfig) -> Result<Self, PmdError> {
+        let again = || PmdError::new(START, "", "this process has started it before, and DPDK starts once");
+        // Asked first, since a start changes which CPUs this thread may use.
+        if STARTED.load(Ordering::SeqCst) {
+            return Err(again());
+        }
         let allowed = allowed_cpus()?;
         let arguments = arguments(config, &allowed)?;
         if STARTED.swap(true, Ordering::SeqCst) {
-            return Err(PmdError::new(START, "", "this process has started it before, and DPDK starts once"));
+            return Err(again());
         }
         log::debug!("EAL arguments: {}", arguments.join(" "));
         logging::begin()?;

@@ -13,6 +13,20 @@ fn own_cpus() -> String {
     status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim().to_owned()
 }
 
+fn list(text: &str) -> Vec<u32> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<u32>().unwrap()..=last.parse().unwrap()
+    };
+    text.split(',').flat_map(range).collect()
+}
+
+/// Those without a core, or all if there is no other.
+fn others(text: &str, core: u32) -> Vec<u32> {
+    let all = list(text);
+    if all.len() == 1 { all } else { all.into_iter().filter(|cpu| *cpu != core).collect() }
+}
+
 fn first_cpu(list: &str) -> u32 {
     list.split(['-', ',']).next().unwrap().parse().unwrap()
 }
@@ -35,7 +49,9 @@ fn start_work_stop() {
 
     let eal = Eal::start(&config).unwrap();
     assert!(version().starts_with("DPDK "), "{}", version());
-    assert_eq!(own_cpus(), cpus, "the main lcore is pinned to no core");
+    assert_eq!(list(&own_cpus()), others(&cpus, core), "the main lcore floats over the CPUs that no worker has");
+    let inherited = std::thread::spawn(own_cpus).join().unwrap();
+    assert_eq!(inherited, own_cpus(), "a thread inherits where its maker may run");
     let again = Eal::start(&config).unwrap_err().to_string();
     assert_eq!(again, "cannot start the EAL: this process has started it before, and DPDK starts once");
 
