@@ -9,6 +9,8 @@ DESTDIR ?=
 PYTHON  := /usr/bin/python3
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 CARGO   := $(shell command -v cargo || echo cargo-is-missing)
+# Where cargo puts what it builds. The demo and the tests take it as WEIR_BINARIES, which `env` carries through sudo.
+BINARIES := $(or $(CARGO_TARGET_DIR),target)/release
 # cargo builds as whoever calls; the test binaries run as root, since DPDK's and the lab's need it.
 AS_ROOT := $(if $(SUDO),env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=sudo)
 
@@ -39,11 +41,11 @@ rust:
 	    echo "cargo is missing: Weir is built with Rust 1.93 or newer. Install it with rustup, then make again."; exit 1; \
 	fi
 
-build: deps rust ## builds weir, weirctl and weir-bench into target/release
+build: deps rust ## builds weir, weirctl and weir-bench into target/release (CARGO_TARGET_DIR is honoured)
 	$(CARGO) build --locked --release --workspace --bins
 
 demo: build ## two tenants, VLAN <-> VXLAN, in network namespaces: no NIC, no hugepages, cleans up after itself
-	$(SUDO) demo/run
+	$(SUDO) env WEIR_BINARIES='$(BINARIES)' demo/run
 
 test: fmt clippy unit e2e ## everything that CI runs
 
@@ -58,17 +60,21 @@ unit: deps rust ## unit, property and golden tests
 	$(AS_ROOT) $(CARGO) test --locked --workspace
 
 e2e: build ## end-to-end tests with real peers in network namespaces (root)
-	$(SUDO) $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5 tests/e2e
+	$(SUDO) env WEIR_BINARIES='$(BINARIES)' $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5 tests/e2e
 
 bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch; writes bench-results/
-	$(SUDO) target/release/weir-bench set
+	$(SUDO) '$(BINARIES)/weir-bench' set
 
 install: ## installs binaries, man pages, completion, unit and an example weir.toml, after `make build`
+	@if [ ! -x '$(BINARIES)/weir' ]; then \
+	    echo "$(BINARIES)/weir is missing: make build. If CARGO_TARGET_DIR is set, sudo drops it: sudo make install CARGO_TARGET_DIR=DIR"; \
+	    exit 1; \
+	fi
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system \
 	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)/etc/weir
-	install -m 755 target/release/weir target/release/weirctl target/release/weir-bench $(DESTDIR)$(PREFIX)/bin
-	target/release/weirctl man $(DESTDIR)$(PREFIX)/share/man/man1
-	target/release/weirctl completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weirctl
+	install -m 755 $(foreach name,weir weirctl weir-bench,'$(BINARIES)/$(name)') $(DESTDIR)$(PREFIX)/bin
+	'$(BINARIES)/weirctl' man $(DESTDIR)$(PREFIX)/share/man/man1
+	'$(BINARIES)/weirctl' completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/weirctl
 	sed 's|@PREFIX@|$(PREFIX)|' firmware/weir.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/weir.service
 	[ -e $(DESTDIR)/etc/weir/weir.toml ] || install -m 644 firmware/docs/weir.toml $(DESTDIR)/etc/weir/weir.toml
 

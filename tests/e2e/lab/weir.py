@@ -15,7 +15,7 @@ from pathlib import Path
 from .net import end, run, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
-BINARIES = Path(os.environ.get("WEIR_BINARIES", ROOT / "target/release"))
+BINARIES = ROOT / os.environ.get("WEIR_BINARIES", "target/release")  # a relative path is the checkout's
 
 
 class WeirFailure(AssertionError):
