@@ -29,8 +29,8 @@ pub struct Facts {
     pub available_kib: u64,
     /// Effective capabilities.
     pub capabilities: u64,
-    /// Network interfaces in this namespace.
-    pub interfaces: BTreeSet<String>,
+    /// Network interfaces in this namespace, and the MTU of each.
+    pub interfaces: BTreeMap<String, u32>,
     /// The driver of each PCI device that a port names; `None` inside if it has none, absent if there is no device.
     pub pci: BTreeMap<String, Option<String>>,
     /// What is wrong with writing to the state directory.
@@ -49,7 +49,6 @@ impl Facts {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let status = text("/proc/self/status");
         let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)).map(str::trim).unwrap_or_default();
-        let interfaces = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
         let directory = &config.state.directory;
         let socket_directory = config.rpc.socket.parent().unwrap_or(Path::new("/"));
         Self {
@@ -59,7 +58,7 @@ impl Facts {
             hugetlbfs: mount_of("hugetlbfs", &text("/proc/mounts")),
             available_kib: available_kib(&text("/proc/meminfo")),
             capabilities: u64::from_str_radix(field("CapEff:"), 16).unwrap_or(0),
-            interfaces: interfaces.filter_map(|e| e.file_name().into_string().ok()).collect(),
+            interfaces: interfaces(Path::new("/sys/class/net")),
             pci: config.ports.iter().filter(|p| p.is_pci()).filter_map(|p| pci_device(&p.device)).collect(),
             state_directory: unwritable(directory),
             state_locked: locked(&directory.join(crate::store::LOCK)),
@@ -87,6 +86,15 @@ fn free_hugepages(directory: &Path) -> BTreeMap<u64, u64> {
         Some((kib, free.trim().parse().ok()?))
     };
     sizes.filter_map(size).collect()
+}
+
+/// Interfaces and their MTUs. What has none, such as the file `bonding_masters`, is no interface.
+fn interfaces(directory: &Path) -> BTreeMap<String, u32> {
+    let interface = |entry: fs::DirEntry| {
+        let mtu = fs::read_to_string(entry.path().join("mtu")).ok()?;
+        Some((entry.file_name().into_string().ok()?, mtu.trim().parse().ok()?))
+    };
+    fs::read_dir(directory).into_iter().flatten().flatten().filter_map(interface).collect()
 }
 
 fn mount_of(kind: &str, mounts: &str) -> Option<PathBuf> {
@@ -145,6 +153,16 @@ mod tests {
         let mounts = "proc /proc proc rw 0 0\nnodev /dev/hugepages hugetlbfs rw 0 0\n";
         assert_eq!(mount_of("hugetlbfs", mounts), Some(PathBuf::from("/dev/hugepages")));
         assert_eq!(mount_of("hugetlbfs", "proc /proc proc rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn interfaces_come_with_their_mtu() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("veth0")).unwrap();
+        fs::write(directory.path().join("veth0/mtu"), "1500\n").unwrap();
+        fs::write(directory.path().join("bonding_masters"), "bond0\n").unwrap();
+        assert_eq!(interfaces(directory.path()), BTreeMap::from([("veth0".to_owned(), 1500)]));
+        assert_eq!(interfaces(&directory.path().join("none")), BTreeMap::new());
     }
 
     #[test]

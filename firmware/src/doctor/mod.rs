@@ -142,6 +142,8 @@ fn ports(config: &Config, facts: &Facts, report: &mut Report) {
         ring(port, &key("device"), report);
         if !(68..=9600).contains(&port.mtu) {
             report.problem(key("mtu"), port.mtu, "an MTU is from 68 (RFC 791) to 9600 bytes", "mtu = 1500");
+        } else {
+            interface_mtu(port, &key("mtu"), facts, report);
         }
         for (field, n) in [("rx_descriptors", port.rx_descriptors), ("tx_descriptors", port.tx_descriptors)] {
             if !(32..=32_768).contains(&n) || !n.is_power_of_two() {
@@ -154,6 +156,16 @@ fn ports(config: &Config, facts: &Facts, report: &mut Report) {
 
 fn quoted(text: &str) -> String {
     format!("{text:?}")
+}
+
+/// A vdev's driver, and what follows it: `af_packet0,iface=eth1`.
+fn driver(port: &Port) -> &str {
+    port.device.trim_start_matches("net_").trim_start_matches("eth_")
+}
+
+/// Whether the vdev opens an interface that the kernel has.
+fn opens_existing(port: &Port) -> bool {
+    driver(port).starts_with("af_packet") || driver(port).starts_with("af_xdp")
 }
 
 fn device_is_there(port: &Port, key: &str, facts: &Facts, report: &mut Report) {
@@ -180,12 +192,10 @@ fn device_is_there(port: &Port, key: &str, facts: &Facts, report: &mut Report) {
         report.problem(key, value, what, "such as \"0000:01:00.0\" or \"net_af_packet0,iface=eth1\"");
         return;
     }
-    let driver = port.device.trim_start_matches("net_").trim_start_matches("eth_");
-    let opens_existing = driver.starts_with("af_packet") || driver.starts_with("af_xdp");
-    if opens_existing {
+    if opens_existing(port) {
         match port.argument("iface") {
             None => report.problem(key, value, "the vdev needs iface=", "append ,iface=INTERFACE"),
-            Some(iface) if !facts.interfaces.contains(iface) => {
+            Some(iface) if !facts.interfaces.contains_key(iface) => {
                 let what = format!("there is no interface {iface}");
                 report.problem(key, value, what, "ip link show  lists those there are (in this network namespace)");
             }
@@ -195,9 +205,19 @@ fn device_is_there(port: &Port, key: &str, facts: &Facts, report: &mut Report) {
             }
             Some(_) => {}
         }
-    } else if driver.starts_with("tap") && facts.capabilities & CAP_NET_ADMIN == 0 {
+    } else if driver(port).starts_with("tap") && facts.capabilities & CAP_NET_ADMIN == 0 {
         let mend = "start as root, or setcap cap_net_admin+ep on the weir binary";
         report.problem(key, value, "making the interface needs CAP_NET_ADMIN", mend);
+    }
+}
+
+/// A frame larger than the interface's MTU is lost in the kernel, after the driver has counted it as sent.
+fn interface_mtu(port: &Port, key: &str, facts: &Facts, report: &mut Report) {
+    let Some(iface) = port.argument("iface").filter(|_| opens_existing(port)) else { return };
+    let Some(&mtu) = facts.interfaces.get(iface) else { return };
+    if mtu < u32::from(port.mtu) {
+        let what = format!("the MTU of {iface} is {mtu}: the kernel drops larger frames, and no counter shows it");
+        report.problem(key, port.mtu, what, format!("ip link set {iface} mtu {}", port.mtu));
     }
 }
 

@@ -20,7 +20,7 @@ fn machine() -> Facts {
         hugetlbfs: Some("/dev/hugepages".into()),
         available_kib: 4 << 20,
         capabilities: u64::MAX,
-        interfaces: BTreeSet::from(["veth0".to_owned()]),
+        interfaces: BTreeMap::from([("veth0".to_owned(), 9000)]),
         pci: BTreeMap::from([("0000:01:00.0".to_owned(), Some("vfio-pci".to_owned()))]),
         ..Facts::default()
     }
@@ -60,7 +60,7 @@ fn cores_must_exist_be_allowed_and_differ() {
 fn names_devices_and_interfaces_must_differ() {
     one_problem(with("up0", "lan0", |_| {}), "port[1].name", "\"lan0\"", "own name");
     let twice = with("0000:01:00.0", "net_af_packet0,iface=veth1", |f| {
-        f.interfaces.insert("veth1".into());
+        f.interfaces.insert("veth1".into(), 1500);
     });
     one_problem(twice, "port[1].device", "\"net_af_packet0,iface=veth1\"", "own device");
     let shared = with("0000:01:00.0", "net_af_packet1,iface=veth0", |_| {});
@@ -86,6 +86,31 @@ fn an_interface_must_be_there_and_may_be_opened() {
     one_problem(with("net_af_packet0,iface=veth0", "eth1", |_| {}), key, "\"eth1\"", "net_af_packet0");
     let tap = with("net_af_packet0,iface=veth0", "net_tap0", |f| f.capabilities = 0);
     one_problem(tap, key, "\"net_tap0\"", "cap_net_admin");
+}
+
+#[test]
+fn an_interface_must_carry_the_ports_mtu() {
+    let port = |device: &str, mtu: u32| {
+        with("net_af_packet0,iface=veth0\"", &format!("{device}\"\nmtu = 1600"), |f| {
+            f.interfaces.insert("veth0".into(), mtu);
+        })
+    };
+    for device in ["net_af_packet0,iface=veth0", "net_af_xdp0,iface=veth0"] {
+        one_problem(port(device, 1599), "port[0].mtu", "1600", "ip link set veth0 mtu 1600");
+        assert_eq!(port(device, 1600).problems, []);
+        assert_eq!(port(device, 1601).problems, []);
+    }
+    // The driver makes the interface, or there is none: nothing to compare with.
+    assert_eq!(port("net_tap0,iface=veth0", 1500).problems, []);
+    one_problem(
+        port("net_af_packet0,iface=veth9", 1500),
+        "port[0].device",
+        "\"net_af_packet0,iface=veth9\"",
+        "ip link",
+    );
+    // An MTU that no port may have is one problem, not two.
+    let most = with("veth0\"", "veth0\"\nmtu = 9601", |_| {}).problems;
+    assert_eq!(most.iter().filter(|p| p.key == "port[0].mtu").count(), 1, "{most:#?}");
 }
 
 #[test]
