@@ -31,7 +31,7 @@ Exit codes:
   1  something was wrong at the end: buffers missing, counters that do not balance, a worker that hung
   2  wrong usage
   3  weir.toml or this machine has to be mended first; nothing was started
-  4  the saved state cannot be used; nothing was forwarded
+  4  the saved state cannot be used, also with --check; nothing was forwarded
   5  DPDK, a port or the management socket did not start";
 
 /// An overlay network gateway on DPDK: joins VLAN and VXLAN segments into bridges.
@@ -80,6 +80,10 @@ fn main() -> ExitCode {
         return ExitCode::from(3);
     }
     if arguments.check {
+        if let Err(e) = boot::check_state(&config) {
+            eprintln!("weir: {e}");
+            return ExitCode::from(4);
+        }
         println!("{}: nothing to mend", arguments.config.display());
         return ExitCode::SUCCESS;
     }

@@ -24,7 +24,8 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 use weir_api::id::Name;
 use weir_pipelines::gateway::{Gateway, Limits};
-use weir_pipelines::tables::{Secret, Snapshot};
+use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
+use weir_pipelines::wire::MacAddr;
 use weir_pmd::{Eal, EalConfig, Lcore, LcoreHandle, Mempool};
 
 /// How long workers may take to end.
@@ -70,7 +71,7 @@ fn start_error(e: impl fmt::Display) -> BootError {
 /// [`BootError`]: what prevented the start, or was wrong at the end.
 pub fn run(config: &Config, hugepages: bool, signals: &Signals) -> Result<(), BootError> {
     let supervisor = Arc::new(Supervisor::from_environment());
-    let (store, saved) = Store::open(&config.state.directory).map_err(|e| BootError::State(e.to_string()))?;
+    let (store, saved) = with_store(config, |opened| opened)?;
     log::info!("saved state: generation {}, {} objects", saved.generation, saved.objects.len());
     let eal = start_eal(config, hugepages)?;
     let result = forward(&eal, config, store, saved, &supervisor, signals);
@@ -79,6 +80,49 @@ pub fn run(config: &Config, hugepages: bool, signals: &Signals) -> Result<(), Bo
         log::info!("stopped; every packet buffer is back");
     }
     result.and(balanced)
+}
+
+/// Whether the saved state can be used with this `weir.toml`. Nothing is made or changed, and no device is needed.
+///
+/// # Errors
+/// [`BootError::State`].
+pub fn check_state(config: &Config) -> Result<(), BootError> {
+    if !Store::path(&config.state.directory).exists() {
+        return Ok(());
+    }
+    let saved = with_store(config, |(store, saved)| {
+        drop(store);
+        saved
+    })?;
+    let names: Vec<Name> = config.ports.iter().map(|p| p.name.clone()).collect();
+    let ports = vec![PortInfo { mac: MacAddr::ZERO, mtu: 0 }; names.len()];
+    let empty = Snapshot::new(Secret::new([1, 1]), &ports);
+    restore(&mut Configuration::new(names, config.tables.clone(), empty), saved)
+}
+
+/// Opens the state's file and does something with it. Where it is damaged so that the database gives up instead of
+/// answering, that is said too.
+fn with_store<T>(config: &Config, work: impl FnOnce((Store, Saved)) -> T) -> Result<T, BootError> {
+    let path = Store::path(&config.state.directory);
+    let mend = format!("mend: put a copy of it back, or begin anew: mv {0} {0}.damaged", path.display());
+    let usual = std::panic::take_hook();
+    let (place, advice) = (path.display().to_string(), mend.clone());
+    std::panic::set_hook(Box::new(move |panic| {
+        log::error!("{place}: damaged ({})\n      {advice}", panic.to_string().replace('\n', " "));
+        std::process::exit(4);
+    }));
+    let outcome = Store::open(&config.state.directory).map(work);
+    std::panic::set_hook(usual);
+    outcome.map_err(|e| BootError::State(format!("{e}\n      {mend}")))
+}
+
+/// Puts the saved state in force.
+fn restore(configuration: &mut Configuration, saved: Saved) -> Result<(), BootError> {
+    configuration.restore(saved.objects, saved.generation).map_err(|e| {
+        let place = e.data.map(|fault| format!(" (found {})", fault.value)).unwrap_or_default();
+        let mend = "mend: make weir.toml as it was, delete the object with weirctl, then change weir.toml";
+        BootError::State(format!("the saved state does not fit weir.toml: {}{place}\n      {mend}", e.message))
+    })
 }
 
 /// Everything between the EAL's start and its stop. Holds nothing of DPDK's when it returns.
@@ -98,10 +142,7 @@ fn forward(
     let secret = Secret::new(random().map_err(start_error)?);
     let empty = Snapshot::new(secret, &opened.infos());
     let mut configuration = Configuration::new(names, config.tables.clone(), empty);
-    configuration.restore(saved.objects, saved.generation).map_err(|e| {
-        let place = e.data.map(|fault| format!(" (found {})", fault.value)).unwrap_or_default();
-        BootError::State(format!("the saved state does not fit weir.toml: {}{place}", e.message))
-    })?;
+    restore(&mut configuration, saved)?;
     let Devices { facts, lines } = opened.start(config, &pool)?;
     let clock = Clock::start();
     let snapshot = Arc::new(configuration.snapshot().clone());

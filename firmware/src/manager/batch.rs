@@ -156,6 +156,7 @@ fn capacities(state: &Desired, limits: &Tables) -> Result<(), Error> {
 pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied {
     let mut applied = Applied { generation, ..Applied::default() };
     let mut silent = 0;
+    let mut unreachable: Option<(String, usize)> = None;
     for Change { key, old, there } in changes {
         let list = match (old, there) {
             (None, _) => &mut applied.added,
@@ -163,10 +164,18 @@ pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied 
             (Some(_), false) => &mut applied.deleted,
         };
         list.push(key.to_api());
+        if *there && let Some(why) = rules::no_route(state, key) {
+            let (_, count) = unreachable.get_or_insert((why, 0));
+            *count += 1;
+        }
         if let (ObjectKey::Endpoint(bridge, mac), true) = (key, there) {
             let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
             silent += usize::from(host.is_some_and(|h| !h.ips.is_empty()));
         }
+    }
+    if let Some((first, count)) = unreachable {
+        let others = if count > 1 { format!(" (and {} more like it)", count - 1) } else { String::new() };
+        applied.warnings.push(format!("{first}{others}: frames to it are dropped as no_route"));
     }
     if silent > 0 {
         let what =

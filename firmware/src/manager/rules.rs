@@ -189,6 +189,23 @@ fn peer(state: &Desired, segment: &SegmentId, address: IpAddr) -> Result<(), Bro
     remote(state, "address", address)
 }
 
+/// Why a peer, or the peer that an endpoint is behind, cannot be reached: it is outside its vtep's net, which has no
+/// gateway. Not an error: a gateway may come later.
+pub fn no_route(state: &Desired, key: &ObjectKey) -> Option<String> {
+    let (segment, address) = match key {
+        ObjectKey::Peer(segment, address) => (segment, *address),
+        ObjectKey::Endpoint(bridge, mac) => {
+            let location = &state.endpoints.get(bridge)?.get(mac)?.location;
+            (&location.segment, location.peer?)
+        }
+        _ => return None,
+    };
+    let name = state.segments.get(segment)?.vtep.as_ref()?;
+    let vtep = state.vteps.get(name)?;
+    let reached = vtep.address.contains(address) || vtep.gateway.is_some();
+    (!reached).then(|| format!("{key} is outside the net of vtep {name}, {}, which has no gateway", vtep.address))
+}
+
 fn endpoint(state: &Desired, bridge: &Name, location: &Location) -> Result<(), Broken> {
     if !state.bridges.contains_key(bridge) {
         return broken("bridge", bridge, format!("there is no bridge {bridge}"));

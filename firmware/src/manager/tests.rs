@@ -293,3 +293,22 @@ fn a_replace_deletes_what_is_not_put() {
     assert_eq!((applied.added.len(), applied.changed.len(), applied.deleted.len()), (1, 0, 6));
     assert_eq!(whole(&c).len(), 2);
 }
+
+#[test]
+fn a_peer_without_a_route_is_accepted_with_a_warning() {
+    let mut c = with_red();
+    let gateway = json!([{"put": {"vtep": {"name": "up", "port": "up0", "address": "192.0.2.1/24"}}}]);
+    apply(&mut c, gateway).unwrap();
+    let far = json!([
+        {"put": {"peer": {"segment": "vxlan/7", "address": "198.51.100.7"}}},
+        {"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:03", "location": "vxlan/7/198.51.100.8"}}},
+        {"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.7"}}},
+    ]);
+    let warnings = apply(&mut c, far).unwrap().warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_eq!(
+        warning,
+        "peer vxlan/7/198.51.100.7 is outside the net of vtep up, 192.0.2.1/24, which has no gateway \
+         (and 1 more like it): frames to it are dropped as no_route"
+    );
+}

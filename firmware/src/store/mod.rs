@@ -62,24 +62,34 @@ pub struct Saved {
 }
 
 impl Store {
+    /// Where the file is, in a directory.
+    pub fn path(directory: &Path) -> PathBuf {
+        directory.join(FILE)
+    }
+
     /// Opens the file in a directory, both made if they are not there (modes 0600 and 0750), and reads all of it.
     ///
     /// # Errors
     /// [`StoreError`]: no permission, in use by another Weir, damaged, of another format, an object not understood.
     pub fn open(directory: &Path) -> Result<(Self, Saved), StoreError> {
-        let path = directory.join(FILE);
+        let path = Self::path(directory);
         let error = |path: &Path, what: String| StoreError { path: path.to_owned(), what };
         let made = DirBuilder::new().recursive(true).mode(0o750).create(directory);
         made.map_err(|e| error(directory, format!("cannot make the directory: {e}")))?;
         let lock_path = directory.join(LOCK);
         let lock = File::create(&lock_path).map_err(|e| error(&lock_path, e.to_string()))?;
         lock.try_lock().map_err(|e| error(&lock_path, format!("in use by another weir ({e})")))?;
-        if !path.exists() {
-            make(directory, &path)?;
+        match std::fs::metadata(&path) {
+            // It is made under another name, and is never empty under its own.
+            Ok(file) if file.len() == 0 => return Err(error(&path, "is empty, so it is damaged".to_owned())),
+            Ok(_) => {}
+            Err(_) => make(directory, &path)?,
         }
         let database = Database::create(&path).map_err(|e| error(&path, format!("cannot be opened: {e}")))?;
         let mut store = Self { path, database: Some(database), lock: Some(lock), failed: false };
         let saved = store.load()?;
+        // Reading does not come by what keeps account of the file's pages; the first write would, while Weir forwards.
+        store.begin().and_then(|write| Ok(write.commit()?)).map_err(|e| store.error(e))?;
         Ok((store, saved))
     }
 
