@@ -8,11 +8,14 @@ use crate::program::testpmd::{Forward, Testpmd};
 use crate::program::weir::{FIRST_PCAP_MAC, Weir};
 use crate::program::{Cores, Program, Setting};
 use crate::report::{CaseReport, Circumstances, Measured, table};
-use crate::trace::{Case, Traffic};
+use crate::trace::{Case, MOST_FLOWS, Traffic};
 use crate::verify::{Mismatch, Verified};
-use anyhow::{Context, Result, bail, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Result, bail};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -88,29 +91,31 @@ struct What {
     #[arg(long)]
     case: Case,
     /// How many 5-tuples.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = flows())]
     flows: u32,
     /// How many source MACs, and as many destination MACs [default: one a flow, at most 65,536].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = flows())]
     macs: Option<u32>,
 }
 
 impl What {
     fn traffic(&self) -> Result<Traffic> {
-        Traffic::new(self.case, self.flows, self.macs.unwrap_or(self.flows.min(DEFAULT_MACS)))
+        let traffic = Traffic::new(self.case, self.flows, self.macs.unwrap_or(self.flows.min(DEFAULT_MACS)));
+        traffic.map_err(|e| wrong_arguments(format!("{e:#}")))
     }
 }
 
 #[derive(Debug, Args)]
 struct Options {
     /// How long a trial counts, seconds.
-    #[arg(long, value_name = "S", default_value_t = 2.0, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 2.0, allow_negative_numbers = true, value_parser = trial_seconds)]
     seconds: f64,
     /// How often each program is measured.
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 5, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=1000))]
     trials: u32,
     /// How long packets flow before a trial counts, seconds.
-    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = seconds)]
+    #[arg(long, value_name = "S", default_value_t = 0.5, allow_negative_numbers = true, value_parser = seconds)]
     warm_up: f64,
     /// The management core and the worker core.
     #[arg(long, value_name = "MAIN,WORKER", default_value_t = Cores { main: 0, worker: 1 })]
@@ -132,15 +137,45 @@ struct Options {
     keep: Option<PathBuf>,
 }
 
+impl Options {
+    /// Refuses cores that this machine does not have.
+    fn check_cores(&self) -> Result<()> {
+        for core in [self.cores.main, self.cores.worker] {
+            if !Path::new(&format!("/sys/devices/system/cpu/cpu{core}")).exists() {
+                return Err(wrong_arguments(format!("--cores {}: core {core} is not there", self.cores)));
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Skip {
     Weir,
     Ovs,
 }
 
+fn flows() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=i64::from(MOST_FLOWS))
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse::<f64>().ok().filter(|s| (0.0..=3600.0).contains(s));
-    seconds.ok_or_else(|| "expected seconds, 0 to 3600".into())
+    seconds_from(text, 0.0)
+}
+
+/// As [`seconds`], but a trial takes time.
+fn trial_seconds(text: &str) -> Result<f64, String> {
+    seconds_from(text, 0.001)
+}
+
+fn seconds_from(text: &str, least: f64) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().ok().filter(|s| (least..=3600.0).contains(s));
+    seconds.ok_or_else(|| format!("expected seconds, {least} to 3600"))
+}
+
+/// What clap says of arguments that only together, or only on this machine, are wrong.
+fn wrong_arguments(what: impl std::fmt::Display) -> anyhow::Error {
+    Cli::command().error(ErrorKind::ValueValidation, what).into()
 }
 
 /// Runs the command of this process's arguments.
@@ -148,6 +183,10 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = interrupt::catch().and_then(|()| cli.run());
     let Err(error) = result else { return ExitCode::SUCCESS };
+    if let Some(usage) = error.downcast_ref::<clap::Error>() {
+        eprint!("{usage}");
+        return ExitCode::from(2);
+    }
     eprintln!("weir-bench: {error:#}");
     ExitCode::from(match () {
         () if interrupt::asked() => 130,
@@ -161,25 +200,32 @@ impl Cli {
         match self.command {
             Command::Run { what, json, options } => {
                 let traffic = what.traffic()?;
+                let json = json.map(Output::open).transpose()?;
+                options.check_cores()?;
                 let reports = Bench::new(&options, &[traffic])?.measure(&options, &[traffic])?;
                 print!("{}", table(&reports));
-                json.map_or(Ok(()), |file| write_json(&file, &reports))
+                json.map_or(Ok(()), |output| output.write(&json_text(&reports)?))
             }
             Command::Set { million, directory, options } => {
+                options.check_cores()?;
                 let flows = [1000, 65_536].into_iter().chain(million.then_some(1_000_000));
                 let traffics = flows.flat_map(|n| Case::ALL.map(|case| Traffic::new(case, n, n.min(DEFAULT_MACS))));
                 let traffics = traffics.collect::<Result<Vec<_>>>()?;
                 std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+                let json = Output::open(directory.join("results.json"))?;
+                let markdown = Output::open(directory.join("table.md"))?;
                 let reports = Bench::new(&options, &traffics)?.measure(&options, &traffics)?;
                 let text = table(&reports);
                 print!("{text}");
-                write_json(&directory.join("results.json"), &reports)?;
-                let file = directory.join("table.md");
-                std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+                json.write(&json_text(&reports)?)?;
+                markdown.write(&text)
             }
             Command::Verify { what, options } => {
-                ensure!(!options.skip.contains(&Skip::Weir), "--skip weir leaves nothing to verify");
+                if options.skip.contains(&Skip::Weir) {
+                    return Err(wrong_arguments("--skip weir leaves nothing to verify"));
+                }
                 let traffic = what.traffic()?;
+                options.check_cores()?;
                 let bench = Bench::new(&options, &[traffic])?;
                 let (_, verified) = bench.prepare(&bench.setting(&options, traffic)?)?;
                 let frames = verified.map_or(0, |v| v.frames);
@@ -190,9 +236,43 @@ impl Cli {
     }
 }
 
-fn write_json(file: &Path, reports: &[CaseReport]) -> Result<()> {
-    let text = serde_json::to_string_pretty(reports)? + "\n";
-    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+fn json_text(reports: &[CaseReport]) -> Result<String> {
+    Ok(serde_json::to_string_pretty(reports)? + "\n")
+}
+
+/// A file for the results: opened before anything is measured, so that no measurement is lost to a wrong path. What it
+/// held stays until the results replace it; a new one goes again if there are none.
+struct Output {
+    path: PathBuf,
+    file: File,
+    remove: bool,
+}
+
+impl Output {
+    fn open(path: PathBuf) -> Result<Self> {
+        let remove = !path.exists();
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { path, file, remove })
+    }
+
+    fn write(mut self, text: &str) -> Result<()> {
+        self.remove = false;
+        let is_file = self.file.metadata().is_ok_and(|m| m.is_file());
+        // A pipe has no length.
+        let emptied = if is_file { self.file.set_len(0) } else { Ok(()) };
+        let written = emptied.and_then(|()| self.file.write_all(text.as_bytes()));
+        written.with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.remove {
+            // The error that ends the run is the one to tell.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// What a whole run shares: Weir found, memory reserved, a directory.
@@ -213,10 +293,6 @@ impl Bench {
             Some(path) => Some(Weir::new(path)?),
             None => Some(Weir::new(&std::env::current_exe()?.with_file_name("weir"))?),
         };
-        for core in [options.cores.main, options.cores.worker] {
-            let exists = Path::new(&format!("/sys/devices/system/cpu/cpu{core}")).exists();
-            ensure!(exists, "--cores {}: core {core} is not there", options.cores);
-        }
         let (directory, scratch) = directory(options.keep.as_deref())?;
         let file_prefix = format!("weir-bench-{}", std::process::id());
         let mbufs = memory::mbufs(traffics.iter().map(|t| t.flows).max().unwrap_or(0));
@@ -357,16 +433,52 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_measured_is_refused() {
-        for arguments in [
-            "weir-bench run --case vlan-vlan --flows 1",
-            "weir-bench run --case vlan-vxlan",
-            "weir-bench run --case vlan-vxlan --flows 1 --cores 1,1",
-            "weir-bench run --case vlan-vxlan --flows 1 --seconds -1",
-            "weir-bench run --case vlan-vxlan --flows 1 --trials 0",
+    fn what_cannot_be_measured_is_a_usage_error() {
+        let exit_code = |rest: &str| {
+            let line = format!("weir-bench run --case {rest}");
+            let parsed = Cli::try_parse_from(line.split(' ')).map_err(anyhow::Error::from);
+            // Nothing gets as far as measuring: the file for the results cannot be opened.
+            let error = parsed.and_then(Cli::run).unwrap_err();
+            error.downcast_ref::<clap::Error>().map(clap::Error::exit_code)
+        };
+        let last = "--json /dev/null/none";
+        assert_eq!(exit_code(&format!("vlan-vxlan --flows 1 --seconds 0.001 --trials 1 {last}")), None);
+        for wrong in [
+            "vlan-vlan --flows 1",
+            "vlan-vxlan",
+            "vlan-vxlan --flows 0",
+            "vlan-vxlan --flows -1",
+            "vlan-vxlan --flows 4194305",
+            "vlan-vxlan --flows 2 --macs 0",
+            "vlan-vxlan --flows 2 --macs 3",
+            "vlan-vxlan --flows 1 --cores 1",
+            "vlan-vxlan --flows 1 --cores 1,1",
+            "vlan-vxlan --flows 1 --cores 0,64",
+            "vlan-vxlan --flows 1 --seconds 0",
+            "vlan-vxlan --flows 1 --seconds -1",
+            "vlan-vxlan --flows 1 --seconds NaN",
+            "vlan-vxlan --flows 1 --seconds inf",
+            "vlan-vxlan --flows 1 --seconds 1e-300",
+            "vlan-vxlan --flows 1 --warm-up -1",
+            "vlan-vxlan --flows 1 --trials 0",
+            "vlan-vxlan --flows 1 --trials -1",
         ] {
-            assert!(Cli::try_parse_from(arguments.split(' ')).is_err(), "{arguments}");
+            assert_eq!(exit_code(&format!("{wrong} {last}")), Some(2), "{wrong}");
         }
+    }
+
+    #[test]
+    fn results_replace_a_file_only_when_there_are_some() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("results.json");
+        drop(Output::open(path.clone()).unwrap());
+        assert!(!path.exists());
+        Output::open(path.clone()).unwrap().write("a longer text").unwrap();
+        drop(Output::open(path.clone()).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a longer text");
+        Output::open(path.clone()).unwrap().write("short").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "short");
+        assert!(Output::open(path.join("below")).is_err());
     }
 
     #[test]
