@@ -5,10 +5,11 @@ import signal
 import subprocess
 import time
 
-from lab.net import end, run
+from lab.net import run
 from lab.weir import ROOT
 
 DIRECTORY = "/run/weir-demo"
+MADE = [DIRECTORY, "/run/lock/weir-demo", "/var/run/dpdk/weir-demo"]
 
 
 def leftovers():
@@ -16,7 +17,7 @@ def leftovers():
     namespaces = [line.split()[0] for line in run("ip", "netns", "list").stdout.splitlines()]
     found = [name for name in namespaces if name.startswith("weir-demo-")]
     commands = run("ps", "-eo", "args").stdout.splitlines()
-    return found + [c for c in commands if DIRECTORY in c] + ([DIRECTORY] if os.path.exists(DIRECTORY) else [])
+    return found + [c for c in commands if DIRECTORY in c] + [path for path in MADE if os.path.exists(path)]
 
 
 def test_the_demo_shows_traffic_and_cleans_up(lab):
@@ -31,10 +32,13 @@ def test_the_demo_shows_traffic_and_cleans_up(lab):
 
 
 def test_the_demo_cleans_up_on_ctrl_c(lab):
-    demo = lab.start(ROOT / "demo/run", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    demo = lab.start(ROOT / "demo/run", **pipes, start_new_session=True)
     for line in demo.stdout:
         if "weirctl apply" in line:
             break
-    code = end(demo, signal.SIGINT, 20)
-    assert code == 130
+    os.killpg(demo.pid, signal.SIGINT)  # as a terminal does it: to the demo and to all that it started
+    said, _ = demo.communicate(timeout=20)
+    assert demo.returncode == 130, said
+    assert "The demo was interrupted." in said and "The demo failed." not in said, said
     assert leftovers() == []
