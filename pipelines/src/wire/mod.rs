@@ -13,10 +13,12 @@
 mod arp;
 pub mod checksum;
 mod ethernet;
+mod geneve;
 mod icmp;
 mod ip;
 mod ipv4;
 mod ipv6;
+mod nvgre;
 #[cfg(test)]
 mod properties;
 mod udp;
@@ -24,10 +26,12 @@ mod vxlan;
 
 pub use arp::{Arp, ArpHeader, ArpOperation};
 pub use ethernet::{EtherType, Ethernet, EthernetHeader, IllegalVlanId, MacAddr, Tag, VlanId};
+pub use geneve::{GENEVE_PORT, Geneve, GeneveHeader};
 pub use icmp::{EchoHeader, Icmp, IcmpType};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4, Ipv4Header};
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Header, MAX_EXTENSIONS, Upper};
+pub use nvgre::{IllegalVsid, Nvgre, NvgreHeader, Vsid};
 pub use udp::{Udp, UdpHeader};
 pub use vxlan::{IllegalVni, VXLAN_PORT, Vni, Vxlan, VxlanHeader};
 
@@ -38,14 +42,20 @@ pub enum Malformed {
     Truncated,
     /// A length field that contradicts its own header: too small for it, or not the only legal value.
     BadLength,
-    /// An IP version other than the one that the EtherType promised.
+    /// An IP version other than the one that the EtherType promised, or a Geneve version other than 0.
     BadVersion,
     /// An ARP packet of a hardware type other than Ethernet.
     BadHardware,
-    /// An ARP packet of a protocol type other than IPv4.
+    /// An ARP packet of a protocol type other than IPv4, a Geneve packet of one other than Ethernet.
     BadProtocol,
     /// A VXLAN header whose I flag is clear: its VNI means nothing.
     NoVni,
+    /// A GRE header that is not NVGRE's: its flags, its version or its protocol type.
+    BadGre,
+    /// A Geneve packet with an option that must not be skipped.
+    CriticalOption,
+    /// A Geneve control packet: its payload is nothing to forward.
+    ControlPacket,
     /// More than [`MAX_EXTENSIONS`] IPv6 extension headers.
     TooManyExtensions,
 }

@@ -175,6 +175,59 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_into_nvgre(bytes in bytes(&[0x20, 0, 0x65, 0x58])) {
+        if let Ok((nvgre, inner)) = Nvgre::parse(&bytes) {
+            prop_assert!(within(inner, &bytes) && inner.len() + NvgreHeader::LEN == bytes.len());
+            prop_assert_eq!(nvgre.vsid_bits() << 8 | u32::from(nvgre.flow_id()), u32::from_be_bytes(bytes[4..8].try_into().unwrap()));
+            let _ = std::format!("{nvgre:?}");
+        }
+    }
+
+    /// Options of arbitrary types and lengths, cut or followed by anything: what is accepted was walked to its end.
+    #[test]
+    fn any_bytes_into_geneve(options in vec(any::<(u8, u8)>(), 0..8), behind in vec(any::<u8>(), 0..80), words: Option<u8>) {
+        let mut bytes = std::vec![0, 0, 0x65, 0x58, 1, 2, 3, 0];
+        for (kind, len) in &options {
+            bytes.extend([0, 0, kind & 0x9f, len & 0xe3]);
+            bytes.resize(bytes.len() + 4 * usize::from(len & 3), 0xaa);
+        }
+        let whole = bytes.len();
+        bytes[0] = words.unwrap_or(((whole - 8) / 4) as u8);
+        bytes.extend(&behind);
+        match Geneve::parse(&bytes) {
+            Ok((geneve, inner)) => {
+                prop_assert!(within(inner, &bytes) && inner.len() + geneve.header_len() == bytes.len());
+                let _ = std::format!("{geneve:?}");
+            }
+            Err(malformed) if words.is_none() => {
+                prop_assert_eq!(malformed, Malformed::CriticalOption);
+                prop_assert!(options.iter().any(|(kind, _)| kind & 0x80 != 0));
+            }
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all_into_geneve(bytes in bytes(&[0x02, 0, 0x65, 0x58, 1, 2, 3, 0])) {
+        if let Ok((geneve, inner)) = Geneve::parse(&bytes) {
+            prop_assert!(within(inner, &bytes) && inner.len() + geneve.header_len() == bytes.len());
+        }
+    }
+
+    #[test]
+    fn nvgre_and_geneve_come_back(vsid in 0x1000u32..=0xff_fffe, vni in 0u32..1 << 24, flow_id: u8, dirt: u8) {
+        let mut out = [dirt; NvgreHeader::LEN];
+        NvgreHeader { vsid: Vsid::try_from(vsid).unwrap(), flow_id }.write(&mut out);
+        let (nvgre, _) = Nvgre::parse(&out).unwrap();
+        prop_assert_eq!((nvgre.vsid_bits(), nvgre.flow_id()), (vsid, flow_id));
+
+        let header = GeneveHeader { vni: Vni::try_from(vni).unwrap() };
+        let mut out = [dirt; GeneveHeader::LEN];
+        header.write(&mut out);
+        prop_assert_eq!(Geneve::parse(&out).unwrap().0.header(), header);
+    }
+
+    #[test]
     fn link_layer_headers_come_back(destination in mac(), source in mac(), numbers: [u16; 3], dirt: u8) {
         let [ether_type, tpid, tci] = numbers;
         let header = EthernetHeader { destination, source, ether_type: EtherType(ether_type) };

@@ -13,7 +13,7 @@ pub const VXLAN_PORT: u16 = 4789;
 /// "VNI is valid": the only flag that RFC 7348 defines.
 const I_FLAG: u8 = 0x08;
 
-/// A VXLAN network identifier, 24 bits.
+/// A network identifier of VXLAN (RFC 7348 §4) or Geneve (RFC 8926 §3.4), 24 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Vni(u32);
 
@@ -32,6 +32,12 @@ impl core::error::Error for IllegalVni {}
 impl Vni {
     /// Network 0.
     pub const ZERO: Self = Self(0);
+
+    /// The upper 24 of these bits, as VXLAN and Geneve have them; the last byte is ignored.
+    #[inline(always)]
+    pub(super) const fn from_high_24(bytes: [u8; 4]) -> Self {
+        Self(u32::from_be_bytes(bytes) >> 8)
+    }
 }
 
 impl TryFrom<u32> for Vni {
@@ -75,7 +81,7 @@ impl<'a> Vxlan<'a> {
     /// Which segment the inner frame belongs to.
     #[inline]
     pub const fn vni(self) -> Vni {
-        Vni(u32::from_be_bytes(four(self.0, 4)) >> 8)
+        Vni::from_high_24(four(self.0, 4))
     }
 
     /// All that has a meaning, as plain data.
