@@ -77,6 +77,14 @@ pub struct WorkerStats {
     pub idle_cycles: u64,
     /// TSC cycles asleep (`poll = "adaptive"`).
     pub sleep_cycles: u64,
+    /// The longest turn since it began, sleep left out: for so long it was away from its queues, be it for packets, for
+    /// a change, or because the kernel had other plans for its core.
+    #[serde(default)]
+    pub longest_turn_microseconds: u64,
+    /// How many turns took at least so many microseconds, and less than twice that; the last bound is open. Bounds are
+    /// powers of two from 128 to 262,144; those without a turn are left out.
+    #[serde(default)]
+    pub long_turns_by_microseconds: BTreeMap<u64, u64>,
     /// Frames received.
     pub rx_packets: u64,
     /// Frames made here: flood copies, ARP requests.

@@ -12,7 +12,7 @@ use crate::manager::crew::Crew;
 use crate::rpc;
 use crate::store::{Saved, Store};
 use crate::supervisor::{Supervisor, Watchdog};
-use crate::worker::link::{Cycles, Link, PortCount, Shared};
+use crate::worker::link::{Cycles, Link, PortCount, Shared, Turns};
 use crate::worker::packet::Buffers;
 use crate::worker::{Clock, Worker};
 use devices::{Devices, Opened};
@@ -160,6 +160,7 @@ fn forward(
             clock,
             received: vec![PortCount::default(); config.ports.len()],
             cycles: Cycles::default(),
+            turns: Turns::default(),
             dump: None,
         };
         match Lcore::launch(eal, link.core, move || worker.run()) {

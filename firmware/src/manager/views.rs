@@ -72,6 +72,8 @@ fn worker(core: u32, report: &Report) -> WorkerStats {
         busy_cycles: report.cycles.busy,
         idle_cycles: report.cycles.idle,
         sleep_cycles: report.cycles.sleep,
+        longest_turn_microseconds: report.turns.longest_microseconds(report.cycles_per_ms),
+        long_turns_by_microseconds: report.turns.by_microseconds().collect(),
         rx_packets: report.counters.received,
         originated_packets: report.counters.originated,
         tx_packets: report.sent,

@@ -50,6 +50,10 @@ pub struct Report {
     pub generation: u64,
     /// TSC cycles of turns that had packets, that had none, and asleep.
     pub cycles: Cycles,
+    /// How long turns took.
+    pub turns: Turns,
+    /// TSC cycles a millisecond.
+    pub cycles_per_ms: u64,
     /// Learned MACs.
     pub macs: u64,
     /// The most it can hold, by its table.
@@ -71,6 +75,8 @@ impl Report {
             held: 0,
             generation: 0,
             cycles: Cycles::default(),
+            turns: Turns::default(),
+            cycles_per_ms: 0,
             macs: 0,
             macs_capacity: 0,
             neighbours: 0,
@@ -88,6 +94,53 @@ pub struct Cycles {
     pub idle: u64,
     /// Asleep.
     pub sleep: u64,
+}
+
+/// How many bounds [`Turns::long`] has.
+const LONG: usize = 12;
+
+/// How long turns took: what a change, or the kernel, cost those who waited for the worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turns {
+    /// The longest, TSC cycles.
+    pub longest: u64,
+    /// Those from [`Turns::SHORTEST_LONG`] on, by power of two; the last is open.
+    pub long: [u64; LONG],
+}
+
+impl Turns {
+    /// From how many microseconds on a turn is counted as a long one.
+    pub const SHORTEST_LONG: u64 = 128;
+
+    /// Notes a turn of so many cycles. `cycles_per_ms` is the clock's.
+    #[inline]
+    pub fn note(&mut self, cycles: u64, cycles_per_ms: u64) {
+        self.longest = self.longest.max(cycles);
+        // An eighth of a millisecond is a little less than the shortest of the long ones.
+        if cycles >= cycles_per_ms / 8 {
+            self.note_long(cycles.saturating_mul(1000) / cycles_per_ms.max(1));
+        }
+    }
+
+    #[cold]
+    fn note_long(&mut self, microseconds: u64) {
+        let Some(bound) = (microseconds / Self::SHORTEST_LONG).checked_ilog2() else { return };
+        if let Some(count) = self.long.get_mut((bound as usize).min(LONG - 1)) {
+            *count += 1;
+        }
+    }
+
+    /// The longest turn, microseconds.
+    pub fn longest_microseconds(&self, cycles_per_ms: u64) -> u64 {
+        self.longest.saturating_mul(1000) / cycles_per_ms.max(1)
+    }
+
+    /// Bounds in microseconds, and how many turns took at least that and less than twice that; those that are zero are
+    /// left out.
+    pub fn by_microseconds(&self) -> impl Iterator<Item = (u64, u64)> {
+        let rows = self.long.into_iter().enumerate().map(|(n, count)| (Self::SHORTEST_LONG << n, count));
+        rows.filter(|(_, count)| *count > 0)
+    }
 }
 
 /// A learned MAC.
@@ -201,5 +254,35 @@ impl Shared {
     /// Whether it has not ticked for longer than any turn takes.
     pub fn is_stuck(&self, now: Time) -> bool {
         now.since(self.last_beat()) > STUCK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_turns_are_counted_by_power_of_two() {
+        // Two gigahertz.
+        let per_ms = 2_000_000;
+        let mut turns = Turns::default();
+        for microseconds in [1, 127, 128, 255, 256, 1023, 1024, 2047, 262_143, 262_144, 10_000_000] {
+            turns.note(microseconds * per_ms / 1000, per_ms);
+        }
+        let rows: Vec<_> = turns.by_microseconds().collect();
+        assert_eq!(rows, [(128, 2), (256, 1), (512, 1), (1024, 2), (131_072, 1), (262_144, 2)]);
+        assert_eq!(turns.longest_microseconds(per_ms), 10_000_000);
+        turns.note(u64::MAX, per_ms);
+        assert_eq!(turns.long[11], 3);
+    }
+
+    #[test]
+    fn short_turns_are_only_compared() {
+        let mut turns = Turns::default();
+        for cycles in [300, 70_000, 200] {
+            turns.note(cycles, 2_000_000);
+        }
+        assert_eq!((turns.longest, turns.by_microseconds().count()), (70_000, 0));
+        assert_eq!(turns.longest_microseconds(2_000_000), 35);
     }
 }

@@ -9,7 +9,7 @@ pub mod outbox;
 pub mod packet;
 
 use crate::config::Poll;
-use link::{Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount, Report, Request};
+use link::{Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount, Report, Request, Turns};
 use outbox::Outboxes;
 use packet::{Buffers, Packet};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub struct Worker {
     pub received: Vec<PortCount>,
     /// Where its time went.
     pub cycles: Cycles,
+    /// How long its turns took.
+    pub turns: Turns,
     /// A dump that takes several turns.
     pub dump: Option<Box<MacDump>>,
 }
@@ -90,11 +92,14 @@ impl Worker {
         loop {
             let received = self.turn(now);
             let after = cycles();
+            // The turn, and what came before it since the last one: a tick, a change taken over, a page of a dump.
+            let took = after.wrapping_sub(before);
+            self.turns.note(took, self.clock.cycles_per_ms);
             if received > 0 {
-                self.cycles.busy += after.wrapping_sub(before);
+                self.cycles.busy += took;
                 vain = 0;
             } else {
-                self.cycles.idle += after.wrapping_sub(before);
+                self.cycles.idle += took;
                 vain = u32::saturating_add(vain, 1);
             }
             before = after;
@@ -202,6 +207,8 @@ impl Worker {
         }
         report.generation = self.snapshot.generation;
         report.cycles = self.cycles;
+        report.turns = self.turns;
+        report.cycles_per_ms = self.clock.cycles_per_ms;
         report.macs = self.gateway.macs().len() as u64;
         report.macs_capacity = self.gateway.macs().capacity() as u64;
         report.neighbours = self.gateway.neighbours().entries().len() as u64;

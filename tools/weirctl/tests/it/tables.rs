@@ -43,6 +43,7 @@ fn running() -> Firmware {
         dropped_packets: 11,
         held_packets: 0,
         consumed_packets: 1,
+        ..WorkerStats::default()
     };
     let mut silent = port("wan0", &[]);
     (silent.link_up, silent.link_mbps) = (false, 0);
