@@ -15,9 +15,13 @@ pub mod checksum;
 mod ethernet;
 mod geneve;
 mod icmp;
+mod icmpv6;
 mod ip;
 mod ipv4;
 mod ipv6;
+mod ndp;
+#[cfg(test)]
+mod ndp_tests;
 mod nvgre;
 #[cfg(test)]
 mod properties;
@@ -28,9 +32,11 @@ pub use arp::{Arp, ArpHeader, ArpOperation};
 pub use ethernet::{EtherType, Ethernet, EthernetHeader, IllegalVlanId, MacAddr, Tag, VlanId};
 pub use geneve::{GENEVE_PORT, Geneve, GeneveHeader};
 pub use icmp::{EchoHeader, Icmp, IcmpType};
+pub use icmpv6::{Icmpv6, Icmpv6Type};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4, Ipv4Header};
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Header, MAX_EXTENSIONS, Upper};
+pub use ndp::{ALL_NODES, MAX_ND_OPTIONS, NaPacket, Nd, NsPacket, NsProbe, multicast_mac, solicited_node};
 pub use nvgre::{IllegalVsid, Nvgre, NvgreHeader, Vsid};
 pub use udp::{Udp, UdpHeader};
 pub use vxlan::{IllegalVni, VXLAN_PORT, Vni, Vxlan, VxlanHeader};
@@ -56,6 +62,12 @@ pub enum Malformed {
     CriticalOption,
     /// A Geneve control packet: its payload is nothing to forward.
     ControlPacket,
+    /// A checksum that is not that of the message.
+    BadChecksum,
+    /// A neighbour solicitation or advertisement that breaks a rule of RFC 4861 §7.1, or contradicts itself.
+    BadNd,
+    /// More options than any sender needs: [`MAX_ND_OPTIONS`].
+    TooManyOptions,
     /// More than [`MAX_EXTENSIONS`] IPv6 extension headers.
     TooManyExtensions,
 }

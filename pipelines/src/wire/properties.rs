@@ -175,6 +175,74 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_into_icmpv6(bytes in bytes(&[128, 0])) {
+        if let Ok((icmp, payload)) = Icmpv6::parse(&bytes) {
+            prop_assert!(within(payload, &bytes) && payload.len() + EchoHeader::LEN == bytes.len());
+            let _ = (icmp.checksum_holds(Sum::new(), payload), std::format!("{icmp:?}"));
+            let answered = Icmpv6::answer(bytes.clone().first_chunk_mut().unwrap());
+            prop_assert_eq!(answered, icmp.echo().is_some_and(|echo| !echo.reply));
+        }
+    }
+
+    /// With a right checksum, so that the options are reached; some of them begin like options.
+    #[test]
+    fn any_bytes_into_nd(
+        mut message in bytes(&[135, 0, 0, 0, 0, 0, 0, 0, 0x20, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1]),
+        kind in 134u8..138,
+        (source, destination) in any::<(u128, u128)>(),
+        lens in vec((0usize..160, 0u8..3), 0..4),
+    ) {
+        let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
+        for (at, len) in lens {
+            message.get_mut(at).into_iter().for_each(|byte| *byte = len);
+        }
+        if message.len() >= 4 {
+            (message[0], message[2], message[3]) = (kind, 0, 0);
+            let pseudo = Sum::pseudo_ipv6(source, destination, IpProtocol::ICMPV6, message.len() as u32);
+            let checksum = pseudo.with(&message).finish();
+            message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        }
+        match Nd::parse(source, destination, 255, &message) {
+            Ok(Nd::Solicitation { target, source_mac }) => {
+                prop_assert!(message[0] == 135 && !target.is_multicast());
+                prop_assert!(source_mac.is_none() || message.windows(6).any(|part| Some(MacAddr(part.try_into().unwrap())) == source_mac));
+            }
+            Ok(Nd::Advertisement { target, solicited, .. }) => {
+                prop_assert!(message[0] == 136 && !target.is_multicast() && !(solicited && destination.is_multicast()));
+            }
+            Err(malformed) => prop_assert_ne!(malformed, Malformed::BadChecksum),
+        }
+    }
+
+    #[test]
+    fn nd_comes_back(
+        (source, destination, target) in any::<(u128, u128, u128)>(),
+        mac in mac(),
+        (router, solicited, override_) in any::<(bool, bool, bool)>(),
+        dirt: u8,
+    ) {
+        // Addresses of hosts: 2000::/3.
+        let [source, destination, target] = [source, destination, target].map(|bits| Ipv6Addr::from(bits >> 3 | 1 << 125));
+        let read = |packet: &[u8]| {
+            let (ip, message) = Ipv6::parse(packet).unwrap();
+            Nd::parse(ip.source(), ip.destination(), ip.hop_limit(), message).map(|nd| (ip.source(), ip.destination(), nd))
+        };
+        let mut out = [dirt; NsPacket::LEN];
+        NsPacket { source, destination, target, source_mac: mac }.write(&mut out);
+        prop_assert_eq!(read(&out), Ok((source, destination, Nd::Solicitation { target, source_mac: Some(mac) })));
+
+        let mut out = [dirt; NsProbe::LEN];
+        NsProbe { target }.write(&mut out);
+        let asked = Nd::Solicitation { target, source_mac: None };
+        prop_assert_eq!(read(&out), Ok((Ipv6Addr::UNSPECIFIED, solicited_node(target), asked)));
+
+        let mut out = [dirt; NaPacket::LEN];
+        NaPacket { source, destination, target, target_mac: mac, router, solicited, override_ }.write(&mut out);
+        let told = Nd::Advertisement { target, target_mac: Some(mac), router, solicited, override_ };
+        prop_assert_eq!(read(&out), Ok((source, destination, told)));
+    }
+
+    #[test]
     fn any_bytes_into_nvgre(bytes in bytes(&[0x20, 0, 0x65, 0x58])) {
         if let Ok((nvgre, inner)) = Nvgre::parse(&bytes) {
             prop_assert!(within(inner, &bytes) && inner.len() + NvgreHeader::LEN == bytes.len());
