@@ -8,7 +8,7 @@
 use core::fmt;
 use core::net::Ipv6Addr;
 
-use super::{Ecn, IpProtocol, Malformed, TrafficClass, be16, four};
+use super::{Ecn, IpProtocol, Malformed, TrafficClass, be16, four, sixteen};
 
 /// How many extension headers are walked past. RFC 8200 §4.1 knows an order of seven.
 pub const MAX_EXTENSIONS: usize = 8;
@@ -225,12 +225,6 @@ const fn is_extension(protocol: IpProtocol) -> bool {
             | IpProtocol::HIP
             | IpProtocol::SHIM6
     )
-}
-
-/// The sixteen bytes from `at`.
-#[inline(always)]
-fn sixteen(bytes: &[u8; Ipv6Header::LEN], at: usize) -> [u8; 16] {
-    core::array::from_fn(|i| bytes[at + i])
 }
 
 /// An IPv6 header's fields.

@@ -12,6 +12,7 @@
 
 mod arp;
 pub mod checksum;
+mod dhcp;
 mod ethernet;
 mod geneve;
 mod icmp;
@@ -29,6 +30,10 @@ mod udp;
 mod vxlan;
 
 pub use arp::{Arp, ArpHeader, ArpOperation};
+pub use dhcp::{
+    DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Dhcp4, Dhcp4Type, Dhcp6, Dhcp6Address,
+    Dhcp6Type, MAX_DHCP_OPTIONS, MAX_DHCP6_ADDRESSES,
+};
 pub use ethernet::{EtherType, Ethernet, EthernetHeader, IllegalVlanId, MacAddr, Tag, VlanId};
 pub use geneve::{GENEVE_PORT, Geneve, GeneveHeader};
 pub use icmp::{EchoHeader, Icmp, IcmpType};
@@ -50,7 +55,7 @@ pub enum Malformed {
     BadLength,
     /// An IP version other than the one that the EtherType promised, or a Geneve version other than 0.
     BadVersion,
-    /// An ARP packet of a hardware type other than Ethernet.
+    /// An ARP packet, or a DHCP client, of a hardware type other than Ethernet.
     BadHardware,
     /// An ARP packet of a protocol type other than IPv4, a Geneve packet of one other than Ethernet.
     BadProtocol,
@@ -66,7 +71,9 @@ pub enum Malformed {
     BadChecksum,
     /// A neighbour solicitation or advertisement that breaks a rule of RFC 4861 §7.1, or contradicts itself.
     BadNd,
-    /// More options than any sender needs: [`MAX_ND_OPTIONS`].
+    /// A BOOTP message that is not DHCP's: its operation, its magic cookie or its message type.
+    NotDhcp,
+    /// More options than any sender needs: [`MAX_ND_OPTIONS`], [`MAX_DHCP_OPTIONS`].
     TooManyOptions,
     /// More than [`MAX_EXTENSIONS`] IPv6 extension headers.
     TooManyExtensions,
@@ -82,4 +89,10 @@ const fn be16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
 #[inline(always)]
 const fn four<const N: usize>(bytes: &[u8; N], at: usize) -> [u8; 4] {
     [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]
+}
+
+/// The sixteen bytes from `at`.
+#[inline(always)]
+fn sixteen<const N: usize>(bytes: &[u8; N], at: usize) -> [u8; 16] {
+    core::array::from_fn(|i| bytes[at + i])
 }

@@ -13,7 +13,7 @@
 use core::net::Ipv6Addr;
 
 use super::checksum::Sum;
-use super::{Icmpv6Type, IpProtocol, Ipv6Header, MacAddr, Malformed, TrafficClass};
+use super::{Icmpv6Type, IpProtocol, Ipv6Header, MacAddr, Malformed, TrafficClass, sixteen};
 
 /// How many options are walked past. Hosts send one or two; RFC 3971 (SEND) knows four more.
 pub const MAX_ND_OPTIONS: usize = 16;
@@ -75,7 +75,7 @@ impl Nd {
     #[inline]
     pub fn parse(source: Ipv6Addr, destination: Ipv6Addr, hop_limit: u8, message: &[u8]) -> Result<Self, Malformed> {
         let (fixed, options) = message.split_first_chunk::<FIXED>().ok_or(Malformed::Truncated)?;
-        let target = Ipv6Addr::from(core::array::from_fn::<u8, 16, _>(|i| fixed[8 + i]));
+        let target = Ipv6Addr::from(sixteen(fixed, 8));
         let held_by_nobody = target.is_multicast() || target.is_unspecified() || target.is_loopback();
         if hop_limit != HOP_LIMIT || fixed[1] != 0 || held_by_nobody || source.is_multicast() {
             return Err(Malformed::BadNd);

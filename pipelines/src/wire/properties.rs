@@ -242,6 +242,66 @@ proptest! {
         prop_assert_eq!(read(&out), Ok((source, destination, told)));
     }
 
+    /// Options of arbitrary codes and lengths behind a legal head, then anything.
+    #[test]
+    fn any_options_into_dhcp(
+        options in vec((prop_oneof![Just(51), Just(53), Just(0), Just(255), any::<u8>()], 0usize..6), 0..20),
+        rest in vec(any::<u8>(), 0..20),
+        cut: prop::sample::Index,
+    ) {
+        let mut bytes = std::vec![0; 240];
+        bytes[..3].copy_from_slice(&[2, 1, 6]);
+        bytes[236..].copy_from_slice(&[0x63, 0x82, 0x53, 0x63]);
+        for (code, len) in &options {
+            bytes.extend([*code, *len as u8]);
+            bytes.resize(bytes.len() + len, 5);
+        }
+        bytes.extend(&rest);
+        if let Ok(dhcp) = Dhcp4::parse(&bytes) {
+            prop_assert!(dhcp.reply && bytes[240..].contains(&53));
+            prop_assert_eq!(dhcp.is_ack(), dhcp.message_type == Dhcp4Type::ACK);
+        }
+        let _ = Dhcp4::parse(&bytes[..cut.index(bytes.len())]);
+    }
+
+    #[test]
+    fn any_options_into_dhcp6(
+        groups in vec((prop_oneof![Just(3u8), Just(5), any::<u8>()], vec((prop_oneof![Just(5u8), any::<u8>()], 0usize..32), 0..5)), 0..5),
+        cut: prop::sample::Index,
+        lie: Option<(prop::sample::Index, u8)>,
+    ) {
+        let mut bytes = std::vec![7, 1, 2, 3];
+        for (code, within) in &groups {
+            let mut group = std::vec![0xaa; 12];
+            for (code, len) in within {
+                group.extend([0, *code, 0, *len as u8]);
+                group.resize(group.len() + len, 0xbb);
+            }
+            bytes.extend([0, *code, 0, group.len() as u8]);
+            bytes.extend(group);
+        }
+        let within = groups.iter().filter(|(code, _)| *code == 3).flat_map(|(_, within)| within);
+        let lens: Vec<usize> = within.filter(|(code, _)| *code == 5).map(|(_, len)| *len).collect();
+        match Dhcp6::parse(&bytes) {
+            Ok(reply) => prop_assert_eq!(reply.addresses.len(), lens.len().min(MAX_DHCP6_ADDRESSES)),
+            Err(malformed) => {
+                prop_assert_eq!(malformed, Malformed::BadLength);
+                prop_assert!(lens.iter().any(|len| *len < 24));
+            }
+        }
+        let _ = Dhcp6::parse(&bytes[..cut.index(bytes.len())]);
+        if let Some((at, value)) = lie {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+            let _ = Dhcp6::parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn any_bytes_at_all_into_dhcp(bytes in vec(any::<u8>(), 0..400)) {
+        let _ = (Dhcp4::parse(&bytes), Dhcp6::parse(&bytes));
+    }
+
     #[test]
     fn any_bytes_into_nvgre(bytes in bytes(&[0x20, 0, 0x65, 0x58])) {
         if let Ok((nvgre, inner)) = Nvgre::parse(&bytes) {
