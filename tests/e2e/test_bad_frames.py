@@ -68,7 +68,7 @@ def test_cut_and_garbled_frames_are_dropped_and_the_other_tenant_does_not_notice
         before = sum(p["rx_packets"] for p in weir.stats()["ports"])
         with SteadyPing(site.blue_host, "10.0.0.2", count=300, interval=0.01) as ping:
             # At the near ends of the gateway's cables: a kernel bridge would not pass such frames on.
-            with FrameSocket(site.switch_end, "trunk") as trunk, FrameSocket(site.fabric, "gateway") as wan:
+            with FrameSocket(site.switch_end, "trunk") as trunk, FrameSocket(site.fabric.namespace, "gateway") as wan:
                 sent = 0
                 for inner in inner_frames():
                     tagged = Ether(dst=inner.dst, src=inner.src) / Dot1Q(vlan=100, type=inner.type) / inner.payload

@@ -85,7 +85,7 @@ def test_a_peer_behind_the_underlay_gateway_is_reached(lab):
     site.host = site.untagged_host("host", "lan0", "10.0.0.1/24")
     site.underlay(gateway="192.0.2.254")
     router, far = Router(lab.namespace("router")).namespace, lab.namespace("far")
-    site.plug_in(router, "near")
+    site.fabric.plug_in(router, "near")
     router.address("near", "192.0.2.254/24")
     lab.cable(router, "beyond", far, "eth0", mtu=2000)
     router.address("beyond", "198.51.100.254/24")

@@ -5,7 +5,21 @@ Refuses to run without root or without its tools: a test that cannot run has fai
 """
 
 from .net import Lab, LabError, Namespace
-from .peers import KernelVxlan, Router, TaggedSwitch
+from .openvswitch import TaggedSwitch, TunnelSwitch
+from .peers import Fabric, KernelVxlan, Router
+from .vrrp import VrrpPair
 from .weir import Weir, WeirFailure
 
-__all__ = ["KernelVxlan", "Lab", "LabError", "Namespace", "Router", "TaggedSwitch", "Weir", "WeirFailure"]
+__all__ = [
+    "Fabric",
+    "KernelVxlan",
+    "Lab",
+    "LabError",
+    "Namespace",
+    "Router",
+    "TaggedSwitch",
+    "TunnelSwitch",
+    "VrrpPair",
+    "Weir",
+    "WeirFailure",
+]

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 TOOLS = (
-    "ip ethtool ping ss sysctl tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovsdb-server ovsdb-tool setpriv "
-    "dpdk-testpmd"
+    "ip ethtool ping ss sysctl tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovs-ofctl ovsdb-server ovsdb-tool "
+    "setpriv arping ndisc6 keepalived dpdk-testpmd"
 ).split()
 OFFLOADS = "tx off rx off tso off gso off gro off txvlan off rxvlan off".split()
 CLONE_NEWNET = 0x40000000
@@ -143,10 +143,16 @@ class Namespace:
         self.ip("link", "set", interface, "up")
 
     def address(self, interface, prefix, mac=None):
-        """Gives an interface an address such as 10.0.0.1/24, and a MAC."""
+        """Gives an interface an address such as 10.0.0.1/24 or fd00::1/64, and a MAC.
+
+        IPv6 comes without duplicate address detection, and without a link-local address: nothing speaks unasked.
+        """
         if mac:
             self.ip("link", "set", interface, "address", mac)
-        self.ip("address", "add", prefix, "dev", interface)
+        if ":" in prefix:
+            self.ip("link", "set", interface, "addrgenmode", "none")
+            self.run("sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=0")
+        self.ip("address", "add", prefix, "dev", interface, *(["nodad"] if ":" in prefix else []))
 
     def mac(self, interface):
         """The interface's MAC."""
@@ -171,7 +177,7 @@ class Namespace:
         wait_for(f"{self.role} pings {address}", lambda: self.ping(address), seconds)
 
     def forget_neighbours(self):
-        """Empties the ARP cache."""
+        """Empties the ARP and ND caches."""
         self.ip("neighbour", "flush", "all")
 
     def socket(self, *arguments):

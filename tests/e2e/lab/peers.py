@@ -1,78 +1,52 @@
-"""The gateway's peers: a kernel VXLAN host, a switch that tags, an underlay router.
+"""The gateway's peers that are the kernel's: a VXLAN host, an underlay router. The others are Open vSwitch's.
 
-Read first: RFC 7348 (VXLAN), IEEE 802.1Q. The kernel of the test machine need not know 802.1Q: tagging is Open
-vSwitch's, on its userspace datapath, with a database and a daemon of its own.
+Read first: RFC 7348 (VXLAN), RFC 6935 and RFC 6936 (UDP checksum zero over IPv6).
 """
-
-from .net import LabError, run, wait_for
 
 
 class KernelVxlan:
     """The Linux kernel's VXLAN device in a namespace of its own, on one end of an underlay cable."""
 
     def __init__(self, namespace, underlay, local):
-        """`underlay` is the interface that carries `local` (such as 192.0.2.2/24)."""
+        """`underlay` is the interface that carries `local` (such as 192.0.2.2/24 or 2001:db8::2/64)."""
         self.namespace, self.local = namespace, local.split("/")[0]
         namespace.address(underlay, local)
 
-    def device(self, vni, remote, address, name="vx0", mac=None, mtu=1500):
-        """A VXLAN device towards `remote`, with an overlay address."""
+    def device(self, vni, remote, address, name="vx0", mac=None, mtu=1500, checksums=False):
+        """A VXLAN device towards `remote`, with an overlay address.
+
+        Over IPv6, a UDP checksum of zero is taken in, and sent unless `checksums`.
+        """
         ns = self.namespace
         tunnel = ["id", vni, "local", self.local, "remote", remote, "dstport", 4789]
+        if ":" in remote:
+            tunnel += ["udp6zerocsumrx", "noudp6zerocsumtx" if checksums else "udp6zerocsumtx"]
         ns.ip("link", "add", name, "mtu", mtu, "type", "vxlan", *tunnel)
         ns.up(name)
         ns.address(name, address, mac)
 
 
 class Router:
-    """An IPv4 router between two underlay nets: a namespace that forwards."""
+    """A router between two underlay nets: a namespace that forwards."""
 
     def __init__(self, namespace):
         self.namespace = namespace
         namespace.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        namespace.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
 
 
-class TaggedSwitch:
-    """Open vSwitch on its userspace datapath: access ports towards hosts, one trunk towards the gateway.
+class Fabric:
+    """The underlay's Ethernet: a kernel bridge in a namespace of its own, wide enough for any tunnel's frames."""
 
-    The database, the sockets and the logs are in the lab's directory; nothing of the system's Open vSwitch is touched.
-    """
+    MTU = 2000
 
-    def __init__(self, lab, role="switch"):
-        self.lab, self.namespace = lab, lab.namespace(role)
-        self.directory = lab.directory / f"ovs-{role}"
-        self.directory.mkdir()
-        self._ports = 0
-        database, remote = self.directory / "conf.db", f"unix:{self.directory}/db.sock"
-        run("ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema")
-        self.database = remote
-        log = open(self.directory / "log", "w")
-        lab.callback(log.close)
-        ctl = f"--unixctl={self.directory}/"
-        quiet = {"stdout": log, "stderr": log}
-        lab.start("ovsdb-server", database, f"--remote=p{remote}", f"{ctl}db.ctl", "-vconsole:warn", **quiet)
-        wait_for("ovsdb-server's socket", (self.directory / "db.sock").exists)
-        self.vsctl("--no-wait", "init")
-        self.namespace.start("ovs-vswitchd", remote, f"{ctl}switch.ctl", "-vconsole:warn", **quiet)
-        self.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev")
+    def __init__(self, lab):
+        self.lab, self.namespace = lab, lab.namespace("fabric")
+        self.namespace.ip("link", "add", "fabric", "mtu", self.MTU, "type", "bridge", "mcast_snooping", 0)
+        self.namespace.ip("link", "set", "fabric", "up")
 
-    def vsctl(self, *argv):
-        """An `ovs-vsctl` command; waits until the switch has done it."""
-        done = run("ovs-vsctl", f"--db={self.database}", "--timeout=10", *argv, check=False)
-        if done.returncode != 0:
-            raise LabError(f"ovs-vsctl {argv}: {done.stderr}\n{(self.directory / 'log').read_text()}")
-        return done.stdout
-
-    def trunk(self, namespace, interface, mtu=1500):
-        """Cables the switch to `interface` in `namespace`; all VLANs, tagged."""
-        self.lab.cable(self.namespace, "trunk", namespace, interface, mtu)
-        self.vsctl("add-port", "br0", "trunk")
-
-    def host(self, role, vid, prefix, mac=None):
-        """A kernel host behind an access port of VLAN `vid`; its interface is eth0."""
-        host, self._ports = self.lab.namespace(role), self._ports + 1
-        port = f"access{self._ports}"
-        self.lab.cable(self.namespace, port, host, "eth0")
-        host.address("eth0", prefix, mac)
-        self.vsctl("add-port", "br0", port, f"tag={vid}")
-        return host
+    def plug_in(self, namespace, interface, mtu=MTU):
+        """Cables a namespace to the fabric."""
+        port = namespace.role[:15]
+        self.lab.cable(namespace, interface, self.namespace, port, mtu=mtu)
+        self.namespace.ip("link", "set", port, "master", "fabric")

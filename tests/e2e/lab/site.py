@@ -5,11 +5,11 @@
 """
 
 from .net import Lab
-from .peers import KernelVxlan, TaggedSwitch
+from .openvswitch import TaggedSwitch
+from .peers import Fabric, KernelVxlan
 from .weir import Weir, af_packet
 
 VTEP = "192.0.2.1"
-UNDERLAY_MTU = 2000
 
 
 class Site:
@@ -33,22 +33,15 @@ class Site:
 
     def underlay(self, mtu=1600, **vtep):
         """The fabric, the port wan0 and the vtep "underlay" on it."""
-        self.fabric = self.lab.namespace("fabric")
-        self.fabric.ip("link", "add", "fabric", "mtu", UNDERLAY_MTU, "type", "bridge", "mcast_snooping", 0)
-        self.fabric.ip("link", "set", "fabric", "up")
-        self.plug_in(self.gateway, "wan0")
+        self.fabric = Fabric(self.lab)
+        self.fabric.plug_in(self.gateway, "wan0")
         self.port("wan0", mtu, self.underlay_queues)
         self.state["vtep"].append({"name": "underlay", "port": "wan0", "address": f"{VTEP}/24", **vtep})
-
-    def plug_in(self, namespace, interface):
-        """Cables a namespace to the fabric."""
-        self.lab.cable(namespace, interface, self.fabric, namespace.role[:15], mtu=UNDERLAY_MTU)
-        self.fabric.ip("link", "set", namespace.role[:15], "master", "fabric")
 
     def vxlan_host(self, role, vni, local, address, mac=None):
         """A kernel VXLAN host on the fabric at underlay address `local`, with overlay `address` on its vx0."""
         host = self.lab.namespace(role)
-        self.plug_in(host, "eth0")
+        self.fabric.plug_in(host, "eth0")
         KernelVxlan(host, "eth0", f"{local}/24").device(vni, VTEP, address, mac=mac or self._next_mac())
         return host
 

@@ -1,9 +1,11 @@
-"""A ping that runs beside what the test does, and counts what was lost."""
+"""Pings that run beside what the test does: how many were lost, and for how long none was answered."""
 
 import re
+import signal
 import subprocess
+import time
 
-from .net import LabError
+from .net import LabError, end
 
 
 class SteadyPing:
@@ -32,3 +34,41 @@ class SteadyPing:
         if not found or int(found.group(1)) != self.count:
             raise LabError(f"ping sent not all of {self.count}: {said}")
         self.lost = self.count - int(found.group(2))
+
+
+class PingGaps:
+    """Pings every `interval` seconds while the `with` lasts; afterwards `outage` and `duplicates` tell how it went."""
+
+    def __init__(self, namespace, address, interval=0.01):
+        self.namespace, self.interval = namespace, interval
+        self.argv = ["ping", "-n", "-D", "-i", interval, address]
+        self.answers, self.duplicates = [], 0
+
+    def __enter__(self):
+        self.said = open(self.namespace.lab.directory / f"pings-{time.monotonic_ns()}", "w+")
+        self.process = self.namespace.start(*self.argv, stdout=self.said, text=True)
+        return self
+
+    def __exit__(self, kind, *_):
+        end(self.process, signal.SIGINT)
+        self.said.seek(0)
+        for line in self.said:
+            if found := re.match(r"\[([\d.]+)\] \d+ bytes from .*icmp_seq=(\d+)", line):
+                if "DUP!" in line:
+                    self.duplicates += 1
+                else:
+                    self.answers.append((int(found.group(2)), float(found.group(1))))
+        self.said.close()
+        if kind is None and len(self.answers) < 2:
+            raise LabError(f"{' '.join(map(str, self.argv))}: {len(self.answers)} answers")
+
+    @property
+    def lost(self):
+        """Pings without an answer, between the first and the last that had one."""
+        return self.answers[-1][0] - self.answers[0][0] + 1 - len(self.answers)
+
+    @property
+    def outage(self):
+        """The longest time between two answers, less the interval: milliseconds."""
+        times = [at for _, at in self.answers]
+        return max(0.0, max(after - before for before, after in zip(times, times[1:])) - self.interval) * 1000

@@ -5,12 +5,14 @@ auxiliary data (packet(7), PACKET_AUXDATA), so that what is read is what was on 
 """
 
 import contextlib
+import select
 import signal
 import socket
 import struct
 import time
 
-from .net import LabError, end, run
+from . import witness
+from .net import LabError, end
 
 with contextlib.redirect_stderr(None):
     from scapy.all import Ether, rdpcap
@@ -100,7 +102,47 @@ class Capture:
 
     def faults(self):
         """What tshark finds wrong: malformed packets, bad checksums. One line each; empty when all is well."""
-        check = [f"{layer}.check_checksum:TRUE" for layer in ("ip", "udp", "tcp")]
-        options = [option for setting in check for option in ("-o", setting)]
-        bad = "_ws.malformed or ip.checksum.status == 0 or udp.checksum.status == 0 or tcp.checksum.status == 0"
-        return run("tshark", "-r", self.file, *options, "-Y", bad).stdout.splitlines()
+        return witness.faults(self.file)
+
+    def decode(self, *fields, only=""):
+        """What tshark decodes. See [`witness.decode`]."""
+        return witness.decode(self.file, *fields, only=only)
+
+
+class Listeners:
+    """Hosts that listen for frames with a marker: who heard it, and how often.
+
+    Each place is (namespace, interface); a host does not hear what it sends itself.
+    """
+
+    def __init__(self, places):
+        """`places` is a dict of name -> (namespace, interface)."""
+        self.sockets = {name: FrameSocket(*place) for name, place in places.items()}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for each in self.sockets.values():
+            each.raw.close()
+
+    def send(self, name, frame):
+        """Sends a frame from one of the places."""
+        self.sockets[name].send(frame)
+
+    def heard(self, marker, quiet=0.3):
+        """How often each place heard a frame that contains `marker`, after `quiet` seconds of silence."""
+        counts = dict.fromkeys(self.sockets, 0)
+        poll = select.poll()
+        by_number = {each.raw.fileno(): (name, each.raw) for name, each in self.sockets.items()}
+        for number in by_number:
+            poll.register(number, select.POLLIN)
+        last = time.monotonic()
+        while (left := last + quiet - time.monotonic()) > 0:
+            for number, _ in poll.poll(left * 1000):
+                name, raw = by_number[number]
+                data, sender = raw.recvfrom(65536)
+                if sender[2] != PACKET_OUTGOING and marker in data:
+                    counts[name] += 1
+                    last = time.monotonic()
+        return counts
