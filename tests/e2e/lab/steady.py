@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from .net import LabError, end
+from .net import LabError, end, wait_for
 
 
 class SteadyPing:
@@ -37,7 +37,10 @@ class SteadyPing:
 
 
 class PingGaps:
-    """Pings every `interval` seconds while the `with` lasts; afterwards `outage` and `duplicates` tell how it went."""
+    """Pings every `interval` seconds while the `with` lasts, which begins with the first answer.
+
+    Afterwards `lost`, `outage` and `duplicates` tell how it went.
+    """
 
     def __init__(self, namespace, address, interval=0.01):
         self.namespace, self.interval = namespace, interval
@@ -47,6 +50,7 @@ class PingGaps:
     def __enter__(self):
         self.said = open(self.namespace.lab.directory / f"pings-{time.monotonic_ns()}", "w+")
         self.process = self.namespace.start(*self.argv, stdout=self.said, text=True)
+        wait_for("the first ping is answered", lambda: "icmp_seq" in open(self.said.name).read(), every=self.interval)
         return self
 
     def __exit__(self, kind, *_):
