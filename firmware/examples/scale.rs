@@ -73,10 +73,9 @@ fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize) -> Ou
     let server = Server::start(&rpc, jobs)?;
     let mut manager =
         Manager::new(configuration(&tables)?, tables.clone(), Some(store), Crew::default(), Vec::new(), None);
-    let manager =
-        std::thread::Builder::new().name("manager".into()).spawn(move || {
-            while manager.take(&calls, Duration::from_millis(20)) {}
-        })?;
+    let manager = std::thread::Builder::new()
+        .name("manager".into())
+        .spawn(move || while manager.take(&calls, Duration::from_millis(20)) {})?;
     let stream = UnixStream::connect(&rpc.socket)?;
     let mut answers = BufReader::with_capacity(1 << 16, stream.try_clone()?);
     let mut ask = |line: &[u8]| -> Outcome<Duration> {

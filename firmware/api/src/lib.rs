@@ -9,6 +9,7 @@
 
 pub mod id;
 pub mod message;
+mod name;
 pub mod object;
 pub mod view;
 

@@ -7,7 +7,7 @@ use super::desired::Desired;
 use super::key::ObjectKey;
 use super::rules::{self, Broken};
 use crate::config::Tables;
-use std::collections::HashSet;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use weir_api::id::Name;
 use weir_api::message::{Applied, Error, Fault, Op, code};
 use weir_api::object::{Kind, Object};
@@ -69,7 +69,7 @@ pub fn undo(state: &mut Desired, changes: Vec<Change>) {
 /// Makes the changes, and returns for each of them its place among the ops.
 fn perform(state: &mut Desired, ops: Vec<Op>, replace: bool, changes: &mut Vec<Change>) -> Result<Vec<usize>, Error> {
     let mut origins = Vec::with_capacity(ops.len());
-    let mut named = HashSet::with_capacity(ops.len());
+    let mut named = FxHashSet::with_capacity_and_hasher(ops.len(), FxBuildHasher);
     for (i, op) in ops.into_iter().enumerate() {
         let (key, new) = match op {
             Op::Put(object) => (ObjectKey::of(&object), Some(object)),

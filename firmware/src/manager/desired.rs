@@ -4,7 +4,9 @@
 //! [`super::rules`]. A change costs what it touches, whatever else there is.
 
 use super::key::ObjectKey;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use super::table::Table;
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::net::IpAddr;
 use weir_api::id::{Location, Mac, Name, SegmentId};
@@ -22,21 +24,21 @@ pub struct Host {
 /// Every configured object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
-    pub(super) bridges: BTreeMap<Name, Bridge>,
-    pub(super) vteps: BTreeMap<Name, Vtep>,
-    pub(super) segments: BTreeMap<SegmentId, Segment>,
-    pub(super) peers: BTreeMap<SegmentId, BTreeSet<IpAddr>>,
-    pub(super) endpoints: BTreeMap<Name, BTreeMap<Mac, Host>>,
+    pub(super) bridges: Table<Name, Bridge>,
+    pub(super) vteps: Table<Name, Vtep>,
+    pub(super) segments: Table<SegmentId, Segment>,
+    pub(super) peers: Table<SegmentId, BTreeSet<IpAddr>>,
+    pub(super) endpoints: Table<Name, BTreeMap<Mac, Host>>,
     peer_count: usize,
     endpoint_count: usize,
     pub(super) segments_of_bridge: BTreeMap<Name, BTreeSet<SegmentId>>,
     pub(super) segments_of_vtep: BTreeMap<Name, BTreeSet<SegmentId>>,
     pub(super) vteps_of_port: BTreeMap<Name, BTreeSet<Name>>,
-    pub(super) vteps_at: HashMap<IpAddr, BTreeSet<Name>>,
+    pub(super) vteps_at: FxHashMap<IpAddr, BTreeSet<Name>>,
     /// How many endpoints a segment has, by their bridge.
-    pub(super) endpoints_on: HashMap<SegmentId, BTreeMap<Name, usize>>,
+    pub(super) endpoints_on: FxHashMap<SegmentId, BTreeMap<Name, usize>>,
     /// How many peers and endpoints name an address.
-    remotes: HashMap<IpAddr, usize>,
+    remotes: FxHashMap<IpAddr, usize>,
 }
 
 impl Desired {
@@ -173,15 +175,19 @@ impl Desired {
     fn set_peer(&mut self, segment: &SegmentId, address: IpAddr, there: bool) -> Option<Object> {
         let old = || Some(Object::Peer(Peer { segment: segment.clone(), address }));
         if there {
-            if !self.peers.entry(segment.clone()).or_default().insert(address) {
+            if !self.peers.get_or_default(segment).insert(address) {
                 return old();
             }
             self.peer_count += 1;
             increment(&mut self.remotes, &address);
             return None;
         }
-        if !remove(&mut self.peers, segment, &address) {
+        let addresses = self.peers.get_mut(segment)?;
+        if !addresses.remove(&address) {
             return None;
+        }
+        if addresses.is_empty() {
+            self.peers.remove(segment);
         }
         self.peer_count -= 1;
         decrement(&mut self.remotes, &address);
@@ -204,11 +210,7 @@ impl Desired {
         }
         let old = match new {
             Some(host) => {
-                let hosts = match self.endpoints.get_mut(bridge) {
-                    Some(hosts) => hosts,
-                    None => self.endpoints.entry(bridge.clone()).or_default(),
-                };
-                let old = hosts.insert(mac, host);
+                let old = self.endpoints.get_or_default(bridge).insert(mac, host);
                 self.endpoint_count += usize::from(old.is_none());
                 old
             }
@@ -249,20 +251,19 @@ pub(super) fn endpoint(bridge: &Name, mac: Mac, host: Host) -> Object {
     Object::Endpoint(Endpoint { bridge: bridge.clone(), mac, location: host.location, ips: host.ips })
 }
 
-fn remove<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) -> bool {
-    let Some(values) = index.get_mut(key) else { return false };
-    let was = values.remove(value);
+fn remove<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    let Some(values) = index.get_mut(key) else { return };
+    values.remove(value);
     if values.is_empty() {
         index.remove(key);
     }
-    was
 }
 
-fn increment<K: Hash + Eq + Clone>(counts: &mut HashMap<K, usize>, key: &K) {
+fn increment<K: Hash + Eq + Clone>(counts: &mut FxHashMap<K, usize>, key: &K) {
     *counts.entry(key.clone()).or_default() += 1;
 }
 
-fn decrement<K: Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+fn decrement<K: Hash + Eq>(counts: &mut FxHashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {

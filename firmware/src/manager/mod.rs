@@ -12,6 +12,7 @@ pub mod key;
 pub mod numbers;
 pub mod pages;
 pub mod rules;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod translate;

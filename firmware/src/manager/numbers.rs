@@ -3,13 +3,14 @@
 //! Owns: handing them out, taking them back, and undoing both. A number that was freed is reused as late as possible
 //! (fresh ones first, then the longest free), since learned entries may still name it for a while.
 
-use std::collections::{HashMap, VecDeque};
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
 use std::hash::Hash;
 
 /// From key to number and value, with undo.
 #[derive(Debug)]
 pub struct Numbers<K, V> {
-    map: HashMap<K, (u32, V)>,
+    map: FxHashMap<K, (u32, V)>,
     free: VecDeque<u32>,
     next: u32,
     /// How many numbers there are.
@@ -31,7 +32,7 @@ impl<K: Hash + Eq + Clone, V> Numbers<K, V> {
     /// Numbers from 0 up to, not including, `numbers`, of which at most `capacity` are in use. The more numbers than
     /// capacity, the longer a freed one rests.
     pub fn new(capacity: u32, numbers: u32) -> Self {
-        Self { map: HashMap::new(), free: VecDeque::new(), next: 0, numbers, capacity, journal: Vec::new() }
+        Self { map: FxHashMap::default(), free: VecDeque::new(), next: 0, numbers, capacity, journal: Vec::new() }
     }
 
     /// The number and value of a key.

@@ -8,8 +8,9 @@ use super::batch::fault;
 use super::configuration::Configuration;
 use super::desired::{Desired, endpoint};
 use super::key::ObjectKey;
+use super::table::Table;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::hash::Hash;
 use std::ops::Bound;
 use weir_api::id::{Name, SegmentId};
 use weir_api::message::{Error, List, Noun, Page, code};
@@ -108,7 +109,7 @@ pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result
     Ok(page(configuration.generation(), limit, rows.map(|object| (object.id(), value(&object)))))
 }
 
-fn from<'a, K: Ord, V>(map: &'a BTreeMap<K, V>, after: Option<&K>) -> impl Iterator<Item = (&'a K, &'a V)> {
+fn from<'a, K: Hash + Ord + Clone, V>(map: &'a Table<K, V>, after: Option<&K>) -> impl Iterator<Item = (&'a K, &'a V)> {
     map.range((after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded))
 }
 

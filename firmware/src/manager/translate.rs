@@ -9,7 +9,8 @@ use super::desired::Desired;
 use super::key::ObjectKey;
 use super::numbers::Numbers;
 use crate::config::Tables;
-use std::collections::{BTreeSet, HashMap};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use weir_api::id::{Location, Mac, Name, SegmentId};
@@ -51,8 +52,8 @@ struct Place {
 /// How many more, or fewer, objects name each peer.
 #[derive(Default)]
 struct Shift {
-    peers: HashMap<PeerKey, i64>,
-    listed: HashMap<ListKey, i64>,
+    peers: FxHashMap<PeerKey, i64>,
+    listed: FxHashMap<ListKey, i64>,
 }
 
 impl Shift {
@@ -110,27 +111,23 @@ impl Translator {
         let mut next = self.current.clone();
         next.generation = generation;
         let rehomed = self.rehomed(state, changes);
-        let moved: BTreeSet<&ObjectKey> = changes.iter().map(|c| &c.key).collect();
         let mut shift = Shift::default();
         for change in changes.iter().filter(|c| c.old.is_some()) {
             self.leave(&mut next, &change.key, change.old.as_ref(), change.there, &mut shift);
         }
-        for (key, object) in rehomed.iter().filter(|(key, _)| !moved.contains(key)) {
+        for (key, object) in &rehomed {
             self.leave(&mut next, key, Some(object), true, &mut shift);
         }
         self.free_numbers(&mut next, changes);
         self.number(&mut next, state, changes)?;
-        let comers = changes.iter().filter(|c| c.there).map(|c| &c.key);
-        let comers: Vec<&ObjectKey> =
-            comers.chain(rehomed.iter().map(|(k, _)| k).filter(|k| !moved.contains(k))).collect();
-        for key in &comers {
-            if let Some(place) = self.place_of(state, key) {
-                shift.add(&place, 1);
-            }
+        let comers = changes.iter().filter(|c| c.there).map(|c| &c.key).chain(rehomed.iter().map(|(key, _)| key));
+        let comers: Vec<_> = comers.filter_map(|key| Some((key, self.place_of(state, key)?))).collect();
+        for (_, place) in &comers {
+            shift.add(place, 1);
         }
         self.settle(&mut next, shift)?;
-        for key in comers {
-            self.arrive(&mut next, state, key)?;
+        for (key, place) in comers {
+            self.arrive(&mut next, key, &place)?;
         }
         Ok(next)
     }
@@ -171,6 +168,11 @@ impl Translator {
             let hosts = hosts.filter(|(_, _, host)| host.location.segment == *id);
             let keys = peers.chain(hosts.map(|(b, m, _)| ObjectKey::Endpoint(b.clone(), *m)));
             rehomed.extend(keys.filter_map(|key| state.get(&key).map(|object| (key, object))));
+        }
+        if !rehomed.is_empty() {
+            // What the batch touches itself comes and goes anyway.
+            let touched: FxHashSet<&ObjectKey> = changes.iter().map(|c| &c.key).collect();
+            rehomed.retain(|(key, _)| !touched.contains(key));
         }
         rehomed
     }
@@ -307,8 +309,7 @@ impl Translator {
     }
 
     /// A peer or endpoint takes its place: by the numbers of now.
-    fn arrive(&self, next: &mut Snapshot, state: &Desired, key: &ObjectKey) -> Result<(), Full> {
-        let Some(place) = self.place_of(state, key) else { return Ok(()) };
+    fn arrive(&self, next: &mut Snapshot, key: &ObjectKey, place: &Place) -> Result<(), Full> {
         let peer = place.peer.and_then(|peer| self.peers.get(&peer)).map(|(ix, _)| PeerIx(ix));
         match (key, peer) {
             (ObjectKey::Peer(..), Some(peer)) => next.set_flood(place.segment, peer, true),

@@ -120,7 +120,7 @@ pub fn macs(configuration: &Configuration, bridge: Option<&Name>, learned: &[Vec
             *row = (location, age);
         }
     }
-    for (name, hosts) in &configuration.desired().endpoints {
+    for (name, hosts) in configuration.desired().endpoints.iter() {
         if bridge.is_none_or(|only| only == name) {
             rows.extend(hosts.iter().map(|(mac, Host { location, .. })| ((name, *mac), (location.clone(), None))));
         }
