@@ -68,7 +68,7 @@ impl<T: FromStr<Err = IdError>> Visitor<'_> for Parse<T> {
     }
 }
 
-as_string!(Name, Mac, SegmentId, Location, IpPrefix);
+as_string!(Name, Mac, SegmentId, Location, IpPrefix, AllowedPair);
 
 /// A number in plain digits: no sign, no blanks, so that every number has one spelling but for leading zeros.
 fn digits<T: FromStr>(s: &str) -> Option<T> {
@@ -144,7 +144,8 @@ impl fmt::Display for Mac {
     }
 }
 
-/// What a bridge is attached to: `vlan/PORT/VID`, `vlan/PORT/untagged` or `vxlan/VNI`.
+/// What a bridge is attached to: `vlan/PORT/VID`, `vlan/PORT/untagged`, `qinq/PORT/OUTER/INNER`, `vxlan/VNI`, `nvgre/VSID` or
+/// `geneve/VNI`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SegmentId {
     /// A VLAN on a port. `None` is untagged (and priority-tagged) traffic.
@@ -154,9 +155,28 @@ pub enum SegmentId {
         /// 1 to 4094, or `None` for untagged.
         vid: Option<u16>,
     },
+    /// A customer's VLAN within a provider's on a port: two tags (IEEE 802.1ad).
+    Qinq {
+        /// The port's name in `weir.toml`.
+        port: Name,
+        /// The outer tag: 1 to 4094.
+        outer: u16,
+        /// The inner tag: 1 to 4094.
+        inner: u16,
+    },
     /// A VXLAN network: 0 to 16,777,215 (RFC 7348 §5).
     Vxlan {
         /// The 24-bit VXLAN network identifier.
+        vni: u32,
+    },
+    /// An NVGRE virtual subnet: 4,096 to 16,777,214 (RFC 7637 §3.2).
+    Nvgre {
+        /// The 24-bit virtual subnet identifier.
+        vsid: u32,
+    },
+    /// A Geneve network: 0 to 16,777,215 (RFC 8926 §3.4).
+    Geneve {
+        /// The 24-bit virtual network identifier.
         vni: u32,
     },
 }
@@ -164,8 +184,18 @@ pub enum SegmentId {
 impl SegmentId {
     /// Whether frames of this segment come and go by a tunnel.
     pub fn is_tunnel(&self) -> bool {
-        matches!(self, SegmentId::Vxlan { .. })
+        matches!(self, Self::Vxlan { .. } | Self::Nvgre { .. } | Self::Geneve { .. })
     }
+}
+
+/// A VLAN ID.
+fn vid(s: &str, expected: &str) -> Result<u16, IdError> {
+    digits(s).filter(|vid| (1..=4094).contains(vid)).ok_or_else(|| IdError::new(expected, s))
+}
+
+/// A network identifier of 24 bits.
+fn vni(s: &str) -> Result<u32, IdError> {
+    digits(s).filter(|vni| *vni <= 0xff_ffff).ok_or_else(|| IdError::new("a VNI from 0 to 16777215", s))
 }
 
 impl FromStr for SegmentId {
@@ -174,15 +204,25 @@ impl FromStr for SegmentId {
         let parts: Vec<&str> = s.split('/').collect();
         match parts[..] {
             ["vlan", port, "untagged"] => Ok(Self::Vlan { port: port.parse()?, vid: None }),
-            ["vlan", port, vid] => match digits(vid) {
-                Some(vid @ 1..=4094) => Ok(Self::Vlan { port: port.parse()?, vid: Some(vid) }),
-                _ => Err(IdError::new("a VLAN ID from 1 to 4094, or untagged", vid)),
+            ["vlan", port, number] => {
+                let vid = vid(number, "a VLAN ID from 1 to 4094, or untagged")?;
+                Ok(Self::Vlan { port: port.parse()?, vid: Some(vid) })
+            }
+            ["qinq", port, outer, inner] => Ok(Self::Qinq {
+                port: port.parse()?,
+                outer: vid(outer, "an outer VLAN ID from 1 to 4094")?,
+                inner: vid(inner, "an inner VLAN ID from 1 to 4094")?,
+            }),
+            ["vxlan", number] => Ok(Self::Vxlan { vni: vni(number)? }),
+            ["geneve", number] => Ok(Self::Geneve { vni: vni(number)? }),
+            ["nvgre", number] => match digits(number) {
+                Some(vsid @ 0x1000..=0xff_fffe) => Ok(Self::Nvgre { vsid }),
+                _ => Err(IdError::new("a VSID from 4096 to 16777214 (RFC 7637 reserves the others)", number)),
             },
-            ["vxlan", vni] => match digits(vni) {
-                Some(vni @ 0..=0xff_ffff) => Ok(Self::Vxlan { vni }),
-                _ => Err(IdError::new("a VNI from 0 to 16777215", vni)),
-            },
-            _ => Err(IdError::new("a segment: vlan/PORT/VID, vlan/PORT/untagged or vxlan/VNI", s)),
+            _ => {
+                let forms = "a segment: vlan/PORT/VID, vlan/PORT/untagged, qinq/PORT/OUTER/INNER, vxlan/VNI, nvgre/VSID or geneve/VNI";
+                Err(IdError::new(forms, s))
+            }
         }
     }
 }
@@ -192,7 +232,10 @@ impl fmt::Display for SegmentId {
         match self {
             Self::Vlan { port, vid: Some(vid) } => write!(f, "vlan/{port}/{vid}"),
             Self::Vlan { port, vid: None } => write!(f, "vlan/{port}/untagged"),
+            Self::Qinq { port, outer, inner } => write!(f, "qinq/{port}/{outer}/{inner}"),
             Self::Vxlan { vni } => write!(f, "vxlan/{vni}"),
+            Self::Nvgre { vsid } => write!(f, "nvgre/{vsid}"),
+            Self::Geneve { vni } => write!(f, "geneve/{vni}"),
         }
     }
 }
@@ -282,6 +325,50 @@ impl fmt::Display for IpPrefix {
     }
 }
 
+/// An address, or a whole prefix, that an endpoint may hold besides its own: `10.0.0.100`, `10.0.0.0/24`, or with the MAC that
+/// holds it instead of the endpoint's, `10.0.0.100=00:00:5e:00:01:33`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AllowedPair {
+    /// The address, with all its bits, or the prefix.
+    pub prefix: IpPrefix,
+    /// The MAC that holds it; the endpoint's own if none is said.
+    pub mac: Option<Mac>,
+}
+
+impl AllowedPair {
+    /// Whether it is one address, not a prefix of several.
+    pub fn is_exact(self) -> bool {
+        self.prefix.length == if self.prefix.address.is_ipv4() { 32 } else { 128 }
+    }
+}
+
+impl FromStr for AllowedPair {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let error =
+            || IdError::new("ADDRESS, PREFIX/LENGTH or either with =MAC, such as 10.0.0.100=00:00:5e:00:01:33", s);
+        let (what, mac) = match s.split_once('=') {
+            Some((what, mac)) => (what, Some(mac.parse()?)),
+            None => (s, None),
+        };
+        let prefix = match what.parse::<IpAddr>() {
+            Ok(address) => IpPrefix { address, length: if address.is_ipv4() { 32 } else { 128 } },
+            Err(_) => what.parse().map_err(|_| error())?,
+        };
+        Ok(Self { prefix, mac })
+    }
+}
+
+impl fmt::Display for AllowedPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_exact() {
+            true => write!(f, "{}", self.prefix.address)?,
+            false => write!(f, "{}", self.prefix)?,
+        }
+        self.mac.map_or(Ok(()), |mac| write!(f, "={mac}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +388,14 @@ mod tests {
         round_trip::<SegmentId>("vlan/lan0/100");
         round_trip::<SegmentId>("vlan/lan0/untagged");
         round_trip::<SegmentId>("vxlan/16777215");
+        round_trip::<SegmentId>("qinq/lan0/200/100");
+        round_trip::<SegmentId>("nvgre/4096");
+        round_trip::<SegmentId>("geneve/0");
+        round_trip::<Location>("qinq/lan0/200/100");
+        round_trip::<Location>("nvgre/5000/2001:db8::2");
+        round_trip::<AllowedPair>("10.0.0.100");
+        round_trip::<AllowedPair>("2001:db8::/64");
+        round_trip::<AllowedPair>("10.0.0.100=00:00:5e:00:01:33");
         round_trip::<Location>("vlan/lan0/100");
         round_trip::<Location>("vxlan/10000/192.0.2.2");
         round_trip::<Location>("vxlan/10000/2001:db8::2");
@@ -328,6 +423,11 @@ mod tests {
             "vlan/lan0/0",
             "vlan/lan0/4095",
             "vxlan/16777216",
+            "geneve/16777216",
+            "nvgre/4095",
+            "nvgre/16777215",
+            "qinq/lan0/100",
+            "qinq/lan0/0/1",
             "vxlan/-1",
             "vlan/lan0",
             "gre/1",
@@ -337,6 +437,9 @@ mod tests {
         }
         for bad in ["vxlan/10000", "vxlan/10000/x", "vlan/lan0/100/192.0.2.2"] {
             assert!(bad.parse::<Location>().is_err(), "{bad}");
+        }
+        for bad in ["10.0.0.0/33", "10.0.0.1=", "10.0.0.1=01:00:5e:00:00:01", "=02:00:00:00:00:01"] {
+            assert!(bad.parse::<AllowedPair>().is_err(), "{bad}");
         }
         for bad in ["192.0.2.1", "192.0.2.1/33", "2001:db8::1/129", "/24"] {
             assert!(bad.parse::<IpPrefix>().is_err(), "{bad}");

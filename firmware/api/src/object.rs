@@ -2,7 +2,7 @@
 //!
 //! An object is whole: a put replaces it. Ports are not here; they are known at boot, from `weir.toml`.
 
-use crate::id::{IpPrefix, Location, Mac, Name, SegmentId};
+use crate::id::{AllowedPair, IpPrefix, Location, Mac, Name, SegmentId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,35 @@ pub struct Bridge {
     /// Whose tunnelled frames are accepted. Default any.
     #[serde(default)]
     pub accept_from: AcceptFrom,
+    /// Whether requests for known bindings (ARP, neighbour solicitations) are answered where they come in. Default yes.
+    #[serde(default = "Bridge::default_suppression")]
+    pub suppression: bool,
+    /// What becomes of a request for an address without a binding. Default flood.
+    #[serde(default)]
+    pub unknown_target: UnknownUnicast,
+    /// How many bindings it may learn; the newest beyond that are not learned. Default 4,096.
+    #[serde(default = "Bridge::default_binding_limit")]
+    pub binding_limit: u32,
+    /// After how many seconds without confirmation a learned binding's owner is asked, and forgotten if it is silent, 10 to
+    /// 36,000. Default 300.
+    #[serde(default = "Bridge::default_binding_ageing")]
+    pub binding_ageing: u32,
+    /// Whether every frame's source MAC and IP are checked against the endpoints' addresses and allowed pairs. Default no.
+    #[serde(default)]
+    pub port_security: bool,
+    /// Broadcast and multicast frames that each port, or tunnel port, may bring in a second on each worker; 0 is without limit.
+    /// Default 10,000.
+    #[serde(default = "Bridge::default_flood_limit")]
+    pub broadcast_limit: u32,
+    /// The same for frames to unknown MACs. Default 10,000.
+    #[serde(default = "Bridge::default_flood_limit")]
+    pub unknown_limit: u32,
+    /// The same for announcements: gratuitous ARP and unsolicited neighbour advertisements. Default 1,000.
+    #[serde(default = "Bridge::default_announcement_limit")]
+    pub announcement_limit: u32,
+    /// Where flooded frames go besides the bridge's VLANs. Default peers.
+    #[serde(default)]
+    pub flood_list: FloodList,
 }
 
 impl Bridge {
@@ -38,7 +67,31 @@ impl Bridge {
             mac_ageing: Self::default_mac_ageing(),
             unknown_unicast: UnknownUnicast::default(),
             accept_from: AcceptFrom::default(),
+            suppression: Self::default_suppression(),
+            unknown_target: UnknownUnicast::default(),
+            binding_limit: Self::default_binding_limit(),
+            binding_ageing: Self::default_binding_ageing(),
+            port_security: false,
+            broadcast_limit: Self::default_flood_limit(),
+            unknown_limit: Self::default_flood_limit(),
+            announcement_limit: Self::default_announcement_limit(),
+            flood_list: FloodList::default(),
         }
+    }
+    fn default_suppression() -> bool {
+        true
+    }
+    fn default_binding_limit() -> u32 {
+        4096
+    }
+    fn default_binding_ageing() -> u32 {
+        300
+    }
+    fn default_flood_limit() -> u32 {
+        10_000
+    }
+    fn default_announcement_limit() -> u32 {
+        1000
     }
     fn default_mac_limit() -> u32 {
         4096
@@ -48,7 +101,7 @@ impl Bridge {
     }
 }
 
-/// What becomes of a frame to a MAC that is not known.
+/// What becomes of a frame to a MAC, or a request for an address, that is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnknownUnicast {
@@ -70,7 +123,30 @@ pub enum AcceptFrom {
     Listed,
 }
 
-/// An attachment of a bridge: a VLAN on a port, or a VXLAN network on a vtep.
+/// Where a bridge floods to, besides its VLANs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FloodList {
+    /// To its peers.
+    #[default]
+    Peers,
+    /// To its peers, and to every peer that an endpoint is behind.
+    Endpoints,
+}
+
+/// The EtherType of the outer of two tags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tpid {
+    /// A service tag (IEEE 802.1ad).
+    #[default]
+    #[serde(rename = "0x88a8")]
+    Service,
+    /// A customer tag (IEEE 802.1Q), as older equipment stacks them.
+    #[serde(rename = "0x8100")]
+    Customer,
+}
+
+/// An attachment of a bridge: a VLAN on a port, or a network in tunnels on a vtep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
@@ -84,6 +160,16 @@ pub struct Segment {
     /// Whether frames that still carry a VLAN tag inside the tunnel pass (RFC 7348 §6.1 wants them dropped). Default no.
     #[serde(default)]
     pub carry_tags: bool,
+    /// The full mesh that the tunnel's peers are in: frames never go from a mesh to the same mesh. Without one, all are in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+    /// The EtherType of a `qinq` segment's outer tag. Default 0x88a8.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tpid: Tpid,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A local tunnel endpoint: an address of this gateway on the underlay.
@@ -96,12 +182,27 @@ pub struct Vtep {
     pub port: Name,
     /// Its address with the prefix length of the net that is reached directly, such as `192.0.2.1/24`.
     pub address: IpPrefix,
-    /// The next hop for peers outside that net.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<IpAddr>,
+    /// The next hops for peers outside that net, at most 8 of equal cost: a flow takes one of them. In JSON also `gateway`, and one
+    /// address without a list.
+    #[serde(default, alias = "gateway", deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<IpAddr>,
     /// Next hops in that net whose MAC is configured instead of resolved by ARP: they never change and never age.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub neighbours: BTreeMap<IpAddr, Mac>,
+}
+
+/// A list, or its only element.
+fn one_or_many<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<IpAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected an IP address, or a list of them")]
+    enum OneOrMany {
+        One(IpAddr),
+        Many(Vec<IpAddr>),
+    }
+    Ok(match OneOrMany::deserialize(d)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
+    })
 }
 
 /// A remote tunnel endpoint on a segment: one more place that flooded frames go to.
@@ -112,6 +213,9 @@ pub struct Peer {
     pub segment: SegmentId,
     /// The remote endpoint's address on the underlay.
     pub address: IpAddr,
+    /// The full mesh that it is in, if that is not its segment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
 }
 
 /// A host on a bridge, configured: its MAC never moves and never ages.
@@ -124,9 +228,12 @@ pub struct Endpoint {
     pub mac: Mac,
     /// Where it is.
     pub location: Location,
-    /// Its addresses. Kept and shown; nothing answers from them yet.
+    /// Its addresses: requests for them are answered with its MAC, and nobody else may claim them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ips: Vec<IpAddr>,
+    /// Addresses and prefixes that it may hold besides, such as a virtual address that moves between hosts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allowed_pairs: Vec<AllowedPair>,
 }
 
 /// What kinds of object there are.

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 use std::net::IpAddr;
-use weir_api::id::{Location, Mac, Name, SegmentId};
+use weir_api::id::{AllowedPair, Location, Mac, Name, SegmentId};
 use weir_api::object::{Bridge, Endpoint, Kind, Object, Peer, Segment, Vtep};
 
 /// What is kept of an endpoint besides its key.
@@ -19,6 +19,8 @@ pub struct Host {
     pub location: Location,
     /// Its addresses.
     pub ips: Vec<IpAddr>,
+    /// What it may hold besides.
+    pub allowed_pairs: Vec<AllowedPair>,
 }
 
 /// Every configured object.
@@ -27,7 +29,8 @@ pub struct Desired {
     pub(super) bridges: Table<Name, Bridge>,
     pub(super) vteps: Table<Name, Vtep>,
     pub(super) segments: Table<SegmentId, Segment>,
-    pub(super) peers: Table<SegmentId, BTreeSet<IpAddr>>,
+    /// With the mesh of each that names one.
+    pub(super) peers: Table<SegmentId, BTreeMap<IpAddr, Option<Name>>>,
     pub(super) endpoints: Table<Name, BTreeMap<Mac, Host>>,
     peer_count: usize,
     endpoint_count: usize,
@@ -60,8 +63,8 @@ impl Desired {
             ObjectKey::Vtep(name) => self.vteps.get(name).cloned().map(Object::Vtep),
             ObjectKey::Segment(id) => self.segments.get(id).cloned().map(Object::Segment),
             ObjectKey::Peer(segment, address) => {
-                let is = self.peers.get(segment).is_some_and(|p| p.contains(address));
-                is.then(|| Object::Peer(Peer { segment: segment.clone(), address: *address }))
+                let mesh = self.peers.get(segment)?.get(address)?.clone();
+                Some(Object::Peer(Peer { segment: segment.clone(), address: *address, mesh }))
             }
             ObjectKey::Endpoint(bridge, mac) => {
                 self.endpoints.get(bridge)?.get(mac).map(|host| endpoint(bridge, *mac, host.clone()))
@@ -75,10 +78,10 @@ impl Desired {
             Object::Bridge(o) => self.bridges.get(&o.name) == Some(o),
             Object::Vtep(o) => self.vteps.get(&o.name) == Some(o),
             Object::Segment(o) => self.segments.get(&o.id) == Some(o),
-            Object::Peer(o) => self.peers.get(&o.segment).is_some_and(|p| p.contains(&o.address)),
+            Object::Peer(o) => self.peers.get(&o.segment).and_then(|p| p.get(&o.address)) == Some(&o.mesh),
             Object::Endpoint(o) => {
                 let host = self.endpoints.get(&o.bridge).and_then(|hosts| hosts.get(&o.mac));
-                host.is_some_and(|h| h.location == o.location && h.ips == o.ips)
+                host.is_some_and(|h| h.location == o.location && h.ips == o.ips && h.allowed_pairs == o.allowed_pairs)
             }
         }
     }
@@ -88,7 +91,7 @@ impl Desired {
         (self.bridges.keys().cloned().map(ObjectKey::Bridge))
             .chain(self.vteps.keys().cloned().map(ObjectKey::Vtep))
             .chain(self.segments.keys().cloned().map(ObjectKey::Segment))
-            .chain(self.peers.iter().flat_map(|(s, all)| all.iter().map(|a| ObjectKey::Peer(s.clone(), *a))))
+            .chain(self.peers.iter().flat_map(|(s, all)| all.keys().map(|a| ObjectKey::Peer(s.clone(), *a))))
             .chain(self.endpoints.iter().flat_map(|(b, all)| all.keys().map(|m| ObjectKey::Endpoint(b.clone(), *m))))
     }
 
@@ -111,10 +114,13 @@ impl Desired {
             (ObjectKey::Vtep(name), None) => self.set_vtep(name, None),
             (ObjectKey::Segment(id), Some(Object::Segment(o))) => self.set_segment(id, Some(o)),
             (ObjectKey::Segment(id), None) => self.set_segment(id, None),
-            (ObjectKey::Peer(segment, address), Some(Object::Peer(_))) => self.set_peer(segment, *address, true),
-            (ObjectKey::Peer(segment, address), None) => self.set_peer(segment, *address, false),
+            (ObjectKey::Peer(segment, address), Some(Object::Peer(o))) => {
+                self.set_peer(segment, *address, Some(o.mesh))
+            }
+            (ObjectKey::Peer(segment, address), None) => self.set_peer(segment, *address, None),
             (ObjectKey::Endpoint(bridge, mac), Some(Object::Endpoint(o))) => {
-                self.set_endpoint(bridge, *mac, Some(Host { location: o.location, ips: o.ips }))
+                let host = Host { location: o.location, ips: o.ips, allowed_pairs: o.allowed_pairs };
+                self.set_endpoint(bridge, *mac, Some(host))
             }
             (ObjectKey::Endpoint(bridge, mac), None) => self.set_endpoint(bridge, *mac, None),
             (key, Some(object)) => panic!("{key} is not the key of {object:?}"),
@@ -172,26 +178,31 @@ impl Desired {
         old.map(Object::Segment)
     }
 
-    fn set_peer(&mut self, segment: &SegmentId, address: IpAddr, there: bool) -> Option<Object> {
-        let old = || Some(Object::Peer(Peer { segment: segment.clone(), address }));
-        if there {
-            if !self.peers.get_or_default(segment).insert(address) {
-                return old();
+    /// `new` is its mesh.
+    fn set_peer(&mut self, segment: &SegmentId, address: IpAddr, new: Option<Option<Name>>) -> Option<Object> {
+        let before = match new {
+            Some(mesh) => {
+                let before = self.peers.get_or_default(segment).insert(address, mesh);
+                if before.is_none() {
+                    self.peer_count += 1;
+                    increment(&mut self.remotes, &address);
+                }
+                before
             }
-            self.peer_count += 1;
-            increment(&mut self.remotes, &address);
-            return None;
-        }
-        let addresses = self.peers.get_mut(segment)?;
-        if !addresses.remove(&address) {
-            return None;
-        }
-        if addresses.is_empty() {
-            self.peers.remove(segment);
-        }
-        self.peer_count -= 1;
-        decrement(&mut self.remotes, &address);
-        old()
+            None => {
+                let peers = self.peers.get_mut(segment)?;
+                let before = peers.remove(&address);
+                if peers.is_empty() {
+                    self.peers.remove(segment);
+                }
+                if before.is_some() {
+                    self.peer_count -= 1;
+                    decrement(&mut self.remotes, &address);
+                }
+                before
+            }
+        };
+        before.map(|mesh| Object::Peer(Peer { segment: segment.clone(), address, mesh }))
     }
 
     fn set_endpoint(&mut self, bridge: &Name, mac: Mac, new: Option<Host>) -> Option<Object> {
@@ -248,7 +259,8 @@ impl Desired {
 
 /// An endpoint as an object.
 pub(super) fn endpoint(bridge: &Name, mac: Mac, host: Host) -> Object {
-    Object::Endpoint(Endpoint { bridge: bridge.clone(), mac, location: host.location, ips: host.ips })
+    let Host { location, ips, allowed_pairs } = host;
+    Object::Endpoint(Endpoint { bridge: bridge.clone(), mac, location, ips, allowed_pairs })
 }
 
 fn remove<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {

@@ -88,9 +88,11 @@ pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result
                 after.as_ref().and_then(|k| if let ObjectKey::Peer(s, a) = k { Some((s.clone(), *a)) } else { None });
             let first = after.as_ref().map_or(Bound::Unbounded, |(s, _)| Bound::Included(s.clone()));
             let all = segments(state, bridge, first).filter_map(|id| state.peers.get_key_value(id));
-            let rows = all.flat_map(|(segment, addresses)| addresses.iter().map(move |a| (segment, *a)));
-            let rows = rows.filter(move |(s, a)| after.as_ref().is_none_or(|(t, b)| *s != t || a > b));
-            Box::new(rows.map(|(segment, address)| Object::Peer(Peer { segment: segment.clone(), address })))
+            let rows = all.flat_map(|(segment, addresses)| addresses.iter().map(move |(a, mesh)| (segment, *a, mesh)));
+            let rows = rows.filter(move |(s, a, _)| after.as_ref().is_none_or(|(t, b)| *s != t || a > b));
+            Box::new(rows.map(|(segment, address, mesh)| {
+                Object::Peer(Peer { segment: segment.clone(), address, mesh: mesh.clone() })
+            }))
         }
         (Kind::Endpoint, after) => {
             let after = after

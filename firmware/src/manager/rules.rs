@@ -55,7 +55,7 @@ pub fn referrer(state: &Desired, gone: &ObjectKey) -> Option<ObjectKey> {
             state.segments_of_vtep.get(name).and_then(|s| s.first()).map(|s| ObjectKey::Segment(s.clone()))
         }
         ObjectKey::Segment(id) => {
-            let peer = state.peers.get(id).and_then(|p| p.first());
+            let peer = state.peers.get(id).and_then(|p| p.keys().next());
             peer.map(|a| ObjectKey::Peer(id.clone(), *a)).or_else(|| any_endpoint_on(state, id, None))
         }
         ObjectKey::Peer(..) | ObjectKey::Endpoint(..) => None,
@@ -95,8 +95,8 @@ fn vtep(state: &Desired, ports: &[Name], o: &Vtep) -> Result<(), Broken> {
     if length < 31 && [0, host_bits].contains(&(address.to_bits() & host_bits)) {
         return broken("address", o.address, format!("{address} names the whole net, not a host in it"));
     }
-    if let Some(gateway) = o.gateway {
-        next_hop(o, "gateway", gateway)?;
+    for gateway in &o.gateways {
+        next_hop(o, "gateways", *gateway)?;
     }
     for neighbour in o.neighbours.keys() {
         next_hop(o, &format!("neighbours.{neighbour}"), *neighbour)?;
@@ -159,11 +159,11 @@ fn segment(state: &Desired, ports: &[Name], o: &Segment) -> Result<(), Broken> {
                 return broken("id", &o.id, format!("the untagged traffic of port {port} belongs to vtep {vtep}"));
             }
         }
-        (SegmentId::Vxlan { .. }, None) => return broken("vtep", "nothing", "a VXLAN segment needs a vtep"),
-        (SegmentId::Vxlan { .. }, Some(vtep)) if !state.vteps.contains_key(vtep) => {
+        (_, None) => return broken("vtep", "nothing", "a tunnel segment needs a vtep"),
+        (_, Some(vtep)) if !state.vteps.contains_key(vtep) => {
             return broken("vtep", vtep, format!("there is no vtep {vtep}"));
         }
-        (SegmentId::Vxlan { .. }, Some(_)) => {}
+        (_, Some(_)) => {}
     }
     if let Some(stranded) = any_endpoint_on(state, &o.id, Some(&o.bridge)) {
         return broken("bridge", &o.bridge, format!("{stranded} is on this segment and on another bridge"));
@@ -202,7 +202,7 @@ pub fn no_route(state: &Desired, key: &ObjectKey) -> Option<String> {
     };
     let name = state.segments.get(segment)?.vtep.as_ref()?;
     let vtep = state.vteps.get(name)?;
-    let reached = vtep.address.contains(address) || vtep.gateway.is_some();
+    let reached = vtep.address.contains(address) || !vtep.gateways.is_empty();
     (!reached).then(|| format!("{key} is outside the net of vtep {name}, {}, which has no gateway", vtep.address))
 }
 

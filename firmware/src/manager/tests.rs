@@ -153,7 +153,7 @@ fn a_vtep_has_an_address_of_its_own() {
     for (gateway, message) in
         [("192.0.2.7", "does not lie in"), ("2001:db8::2", "same family"), ("198.51.100.1", "own address")]
     {
-        refused(put(json!({"gateway": gateway})), INVALID, &path("gateway"), gateway, message);
+        refused(put(json!({"gateway": gateway})), INVALID, &path("gateways"), gateway, message);
     }
     let neighbour = put(json!({"neighbours": {"192.0.2.7": "02:00:00:00:00:07"}}));
     refused(neighbour, INVALID, &path("neighbours.192.0.2.7"), "192.0.2.7", "does not lie in");

@@ -12,11 +12,11 @@ use crate::config::Tables;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use weir_api::id::{Location, Mac, Name, SegmentId};
-use weir_api::object::{AcceptFrom, Object, UnknownUnicast};
+use weir_api::object::{AcceptFrom, Object, Tpid, UnknownUnicast};
 use weir_pipelines::tables as path;
-use weir_pipelines::tables::{BridgeId, PeerIx, PortId, SegmentIx, Snapshot, VtepIx};
+use weir_pipelines::tables::{BridgeId, Encap, MeshId, PeerIx, PortId, SegmentIx, Snapshot, VtepIx};
 use weir_pipelines::wire::{MacAddr, VlanId, Vni};
 
 /// A table that has no room for a change.
@@ -39,7 +39,7 @@ struct SegmentEntry {
     vtep: Option<VtepIx>,
 }
 
-type PeerKey = (VtepIx, Ipv4Addr);
+type PeerKey = (VtepIx, Encap, IpAddr);
 type ListKey = (BridgeId, PeerKey);
 
 /// Where a peer or an endpoint is, in numbers.
@@ -162,7 +162,7 @@ impl Translator {
             if state.segments.get(id).is_none_or(|new| new.bridge == old.bridge && new.vtep == old.vtep) {
                 continue;
             }
-            let peers = state.peers.get(id).into_iter().flatten().map(|a| ObjectKey::Peer(id.clone(), *a));
+            let peers = state.peers.get(id).into_iter().flatten().map(|(a, _)| ObjectKey::Peer(id.clone(), *a));
             let bridges = state.endpoints_on.get(id).into_iter().flat_map(|by_bridge| by_bridge.keys());
             let hosts = bridges.flat_map(|b| state.endpoints.get(b).into_iter().flatten().map(move |(m, h)| (b, m, h)));
             let hosts = hosts.filter(|(_, _, host)| host.location.segment == *id);
@@ -206,7 +206,7 @@ impl Translator {
             if let ObjectKey::Segment(id) = key
                 && let Some(ix) = self.segments.free(id)
             {
-                next.set_segment(SegmentIx(ix), None);
+                let _ = next.set_segment(SegmentIx(ix), None);
             }
         }
         for key in gone() {
@@ -249,9 +249,10 @@ impl Translator {
             let vtep = segment.vtep.as_ref().and_then(|v| self.vteps.get(v)).map(|(n, ())| VtepIx(n as u16));
             let entry = SegmentEntry { bridge, vtep };
             let ix = self.segments.put(id, entry).ok_or(Full { table: "tables.segments" })?;
-            let kind = self.kind(id, vtep);
-            let segment = kind.map(|kind| path::Segment { bridge, kind, carry_tags: segment.carry_tags });
-            next.set_segment(SegmentIx(ix), segment);
+            let kind = self.kind(id, segment.tpid, vtep);
+            let segment =
+                kind.map(|kind| path::Segment { bridge, kind, carry_tags: segment.carry_tags, mesh: MeshId(0) });
+            next.set_segment(SegmentIx(ix), segment).map_err(|path::Full| Full { table: "tables.segments" })?;
         }
         Ok(())
     }
@@ -288,7 +289,8 @@ impl Translator {
             }
             let ix = self.peers.put(key, left).ok_or(Full { table: "tables.peers" })?;
             if before == 0 {
-                let peer = path::Peer { vtep: key.0, address: key.1 };
+                let (vtep, encap, address) = *key;
+                let peer = path::Peer { vtep, encap, address };
                 next.set_peer(PeerIx(ix), Some(peer)).map_err(|path::Full| Full { table: "tables.peers" })?;
             }
         }
@@ -315,7 +317,8 @@ impl Translator {
             (ObjectKey::Peer(..), Some(peer)) => next.set_flood(place.segment, peer, true),
             (ObjectKey::Endpoint(_, mac), peer) => {
                 let at = path::Location { segment: place.segment, peer };
-                next.set_endpoint(place.bridge, mac_addr(*mac), Some(at))
+                let host = path::Host { at, addressed: false };
+                next.set_endpoint(place.bridge, mac_addr(*mac), Some(host))
                     .map_err(|path::Full| Full { table: "tables.endpoints" })?;
             }
             _ => {}
@@ -337,7 +340,7 @@ impl Translator {
     fn place(&self, segment: &SegmentId, peer: Option<IpAddr>) -> Option<Place> {
         let (ix, entry) = self.segments.get(segment)?;
         let peer = match (entry.vtep, peer) {
-            (Some(vtep), Some(IpAddr::V4(address))) => Some((vtep, address)),
+            (Some(vtep), Some(address)) => Some((vtep, encap(segment)?, address)),
             _ => None,
         };
         Some(Place { bridge: entry.bridge, segment: SegmentIx(ix), peer })
@@ -347,27 +350,34 @@ impl Translator {
         self.ports.iter().position(|p| p == name).map(|n| PortId(n as u16))
     }
 
-    fn kind(&self, id: &SegmentId, vtep: Option<VtepIx>) -> Option<path::SegmentKind> {
+    fn kind(&self, id: &SegmentId, tpid: Tpid, vtep: Option<VtepIx>) -> Option<path::SegmentKind> {
         match id {
             SegmentId::Vlan { port, vid } => {
                 let vid = vid.and_then(|v| VlanId::try_from(v).ok());
                 Some(path::SegmentKind::Vlan { port: self.port(port)?, vid })
             }
-            SegmentId::Vxlan { vni } => Some(path::SegmentKind::Vxlan { vni: Vni::try_from(*vni).ok()?, vtep: vtep? }),
+            SegmentId::Qinq { port, outer, inner } => Some(path::SegmentKind::Qinq {
+                port: self.port(port)?,
+                service: tpid == Tpid::Service,
+                outer: VlanId::try_from(*outer).ok()?,
+                inner: VlanId::try_from(*inner).ok()?,
+            }),
+            SegmentId::Vxlan { vni: network }
+            | SegmentId::Geneve { vni: network }
+            | SegmentId::Nvgre { vsid: network } => {
+                let network = Vni::try_from(*network).ok()?;
+                Some(path::SegmentKind::Tunnel { encap: encap(id)?, network, vtep: vtep? })
+            }
         }
     }
 
     fn vtep(&self, vtep: &weir_api::object::Vtep) -> Option<path::Vtep> {
-        let v4 = |address| match address {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(_) => None,
-        };
         Some(path::Vtep {
             port: self.port(&vtep.port)?,
-            address: v4(vtep.address.address())?,
+            address: vtep.address.address(),
             prefix_len: vtep.address.length(),
-            gateway: vtep.gateway.and_then(v4),
-            neighbours: vtep.neighbours.iter().filter_map(|(a, mac)| Some((v4(*a)?, mac_addr(*mac)))).collect(),
+            gateways: vtep.gateways.clone(),
+            neighbours: vtep.neighbours.iter().map(|(a, mac)| (*a, mac_addr(*mac))).collect(),
         })
     }
 
@@ -390,6 +400,16 @@ fn mac_addr(mac: Mac) -> MacAddr {
     MacAddr(mac.octets())
 }
 
+/// How a tunnel segment's frames are wrapped.
+fn encap(id: &SegmentId) -> Option<Encap> {
+    match id {
+        SegmentId::Vlan { .. } | SegmentId::Qinq { .. } => None,
+        SegmentId::Vxlan { .. } => Some(Encap::Vxlan),
+        SegmentId::Nvgre { .. } => Some(Encap::Nvgre),
+        SegmentId::Geneve { .. } => Some(Encap::Geneve),
+    }
+}
+
 fn settings(bridge: &weir_api::object::Bridge) -> path::BridgeSettings {
     path::BridgeSettings {
         mac_limit: bridge.mac_limit,
@@ -397,5 +417,13 @@ fn settings(bridge: &weir_api::object::Bridge) -> path::BridgeSettings {
         mac_ageing: u16::try_from(bridge.mac_ageing).unwrap_or(u16::MAX),
         flood_unknown: bridge.unknown_unicast == UnknownUnicast::Flood,
         listed_only: bridge.accept_from == AcceptFrom::Listed,
+        suppress: bridge.suppression,
+        flood_unknown_target: bridge.unknown_target == UnknownUnicast::Flood,
+        binding_limit: bridge.binding_limit,
+        binding_ageing: u16::try_from(bridge.binding_ageing).unwrap_or(u16::MAX),
+        port_security: bridge.port_security,
+        broadcast_limit: bridge.broadcast_limit,
+        unknown_limit: bridge.unknown_limit,
+        announcement_limit: bridge.announcement_limit,
     }
 }

@@ -7,7 +7,6 @@ use super::desired::Host;
 use crate::config::Tables;
 use crate::worker::link::{MacEntry, NeighbourEntry, Report};
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use weir_api::id::{Location, Mac, Name, SegmentId};
 use weir_api::object::Kind;
 use weir_api::view::{MacRow, NeighbourRow, PortStats, Source, Stats, TableStats, WorkerStats};
@@ -142,7 +141,7 @@ fn place<'a>(
     segments: &HashMap<SegmentIx, SegmentId>,
 ) -> Option<(&'a Name, Mac, Location)> {
     let segment = segments.get(&entry.segment)?.clone();
-    let peer = entry.peer.map(|p| IpAddr::V4(p.address));
+    let peer = entry.peer.map(|p| p.address);
     if segment.is_tunnel() != peer.is_some() {
         return None;
     }

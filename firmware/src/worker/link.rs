@@ -176,7 +176,7 @@ pub struct NeighbourEntry {
     /// The port it is on.
     pub port: PortId,
     /// Its address.
-    pub address: std::net::Ipv4Addr,
+    pub address: std::net::IpAddr,
     /// Its MAC; zero until it is known.
     pub mac: MacAddr,
     /// What is known of it.

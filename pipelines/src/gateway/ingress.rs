@@ -6,7 +6,7 @@ use super::DropReason;
 use super::parse::{self, Link, Parsed};
 use super::pipeline::Gateway;
 use super::tunnels::{Found, Outer, TunnelKey};
-use crate::tables::{Attachment, BridgeId, Peer, Place, PortId, SegmentKind, Snapshot};
+use crate::tables::{Attachment, BridgeId, Encap, Peer, Place, PortId, SegmentKind, Snapshot};
 use crate::wire::{EtherType, IpProtocol, Ipv4, MacAddr, Malformed, Tag, TrafficClass, Udp, VXLAN_PORT, Vni, Vxlan};
 use crate::{Checksum, Frame};
 
@@ -50,8 +50,8 @@ impl<F: Frame> Gateway<F> {
             return Arrival::Dropped(DropReason::UnknownVlan);
         }
         (lane.rest_at, lane.priority, lane.origin, lane.ecn) = (rest_at, tci & 0xf000, None, None);
-        let outcome = match snapshot.attachment(port, tci & 0x0fff) {
-            Attachment::Segment(ix, bridge) => {
+        let outcome = match snapshot.attachment(port, false, tci & 0x0fff) {
+            Attachment::Segment(ix, bridge, _) => {
                 lane.place = Place::new(ix, None);
                 tenant(snapshot, bridge, link, rest, len, lane)
             }
@@ -60,7 +60,7 @@ impl<F: Frame> Gateway<F> {
                 Ok(false) => Ok(()),
                 Err(reason) => Err(reason),
             },
-            Attachment::None => Err(DropReason::UnknownVlan),
+            Attachment::Stacked | Attachment::None => Err(DropReason::UnknownVlan),
         };
         match outcome {
             Ok(()) => Arrival::Bridged,
@@ -125,7 +125,7 @@ impl<F: Frame> Gateway<F> {
         }
         let head = frame.head();
         let ip = Ipv4::parse_head(&head[ip_at..], frame.len() - ip_at).map_err(|_| DropReason::MalformedIpv4)?;
-        let vtep = snapshot.vtep_at(port, ip.destination()).ok_or(DropReason::NotForUs)?;
+        let vtep = snapshot.vtep_at(port, ip.destination().into()).ok_or(DropReason::NotForUs)?;
         // Nobody to answer, and no peer: no single host has such an address (RFC 1122 §3.2.1.3), or it is the vtep's own.
         if matches!(ip.source().octets()[0], 0 | 127 | 224..) || ip.source() == ip.destination() {
             return Err(DropReason::NotForUs);
@@ -155,7 +155,12 @@ impl<F: Frame> Gateway<F> {
         })?;
         let key = TunnelKey::new(ip.source().to_bits(), ip.destination().to_bits(), vxlan.vni().into(), port);
         let span = Span { at: udp_at + 16, end: udp_at + udp.len(), class: ip.traffic_class() };
-        let found = self.find_tunnel(snapshot, key, vxlan.vni(), Peer { vtep, address: ip.source() })?;
+        let found = self.find_tunnel(
+            snapshot,
+            key,
+            vxlan.vni(),
+            Peer { vtep, encap: Encap::Vxlan, address: ip.source().into() },
+        )?;
         decapsulated(snapshot, found, span, inner, lane).map(|()| false)
     }
 
@@ -167,10 +172,10 @@ impl<F: Frame> Gateway<F> {
         vni: Vni,
         origin: Peer,
     ) -> Result<Found, DropReason> {
-        let ix = snapshot.vni(vni).ok_or(DropReason::UnknownVni)?;
+        let ix = snapshot.network(Encap::Vxlan, vni.into()).ok_or(DropReason::UnknownVni)?;
         let segment = snapshot.segment(ix).ok_or(DropReason::UnknownVni)?;
         match segment.kind {
-            SegmentKind::Vxlan { vtep, .. } if vtep == origin.vtep => {}
+            SegmentKind::Tunnel { vtep, .. } if vtep == origin.vtep => {}
             _ => return Err(DropReason::UnknownVni),
         }
         let peer = self.peers.find(snapshot, origin);

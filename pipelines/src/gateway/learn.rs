@@ -11,7 +11,7 @@ use crate::tables::{
 };
 use crate::wire::MacAddr;
 use crate::{Frame, Time};
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 /// So many facts wait for the manager at most.
 pub(super) const OFFERS: usize = 1024;
@@ -38,7 +38,7 @@ pub enum Fact {
         /// The port it is on.
         port: PortId,
         /// Its address.
-        address: Ipv4Addr,
+        address: IpAddr,
         /// Its MAC.
         mac: MacAddr,
     },
@@ -224,10 +224,11 @@ fn may_be_at(
 ) -> bool {
     let Some(segment) = snapshot.segment(segment).filter(|s| s.bridge == bridge) else { return false };
     match (segment.kind, peer) {
-        (SegmentKind::Vlan { .. }, None) => true,
-        (SegmentKind::Vxlan { vtep, .. }, Some(peer)) => {
+        (SegmentKind::Vlan { .. } | SegmentKind::Qinq { .. }, None) => true,
+        (SegmentKind::Tunnel { encap, vtep, .. }, Some(peer)) => {
             let listed_only = snapshot.bridge(bridge).is_some_and(|b| b.settings.listed_only);
-            peer.vtep == vtep && (!listed_only || number.is_some_and(|ix| snapshot.is_listed(bridge, ix)))
+            (peer.vtep, peer.encap) == (vtep, encap)
+                && (!listed_only || number.is_some_and(|ix| snapshot.is_listed(bridge, ix)))
         }
         _ => false,
     }

@@ -10,7 +10,7 @@ use crate::tables::PortId;
 use crate::wire::checksum::Delta;
 use crate::wire::{Arp, ArpOperation, EtherType, Icmp, IcmpType, Ipv4, MacAddr};
 use crate::{Egress, Frame, Pool};
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 /// TTL of what the gateway sends.
 const TTL: u8 = 64;
@@ -56,8 +56,8 @@ impl<F: Frame> Gateway<F> {
         let head = frame.head_mut();
         let (arp, _) = Arp::parse(&head[rest_at + 2..]).map_err(|_| DropReason::MalformedArp)?;
         let message = arp.header();
-        let ours = turn.snapshot.vtep_at(turn.port, message.target_ip).is_some();
-        let sender_is_ours = turn.snapshot.vtep_at(turn.port, message.sender_ip).is_some();
+        let ours = turn.snapshot.vtep_at(turn.port, message.target_ip.into()).is_some();
+        let sender_is_ours = turn.snapshot.vtep_at(turn.port, message.sender_ip.into()).is_some();
         let believable = message.sender_mac.is_source() && !sender_is_ours && !arp.is_probe();
         if message.operation == ArpOperation::REQUEST && ours && message.sender_mac.is_source() && !sender_is_ours {
             let info = turn.snapshot.ports().get(turn.port.index()).ok_or(DropReason::NotForUs)?;
@@ -69,15 +69,15 @@ impl<F: Frame> Gateway<F> {
             }
             self.counters.count(Event::ArpAnswered);
             if believable {
-                self.confirm(turn, message.sender_ip, message.sender_mac, false);
+                self.confirm(turn, message.sender_ip.into(), message.sender_mac, false);
             }
             return Ok(Ending::Answer);
         }
         // The answer to what another worker asked may come here: a device may give all ARP to one of them.
         let answers_us = ours && message.operation == ArpOperation::REPLY;
-        let taught = believable && self.confirm(turn, message.sender_ip, message.sender_mac, answers_us);
+        let taught = believable && self.confirm(turn, message.sender_ip.into(), message.sender_mac, answers_us);
         if believable && !taught && answers_us && self.shared {
-            self.offer_neighbour(turn.port, message.sender_ip, message.sender_mac);
+            self.offer_neighbour(turn.port, message.sender_ip.into(), message.sender_mac);
             return Ok(Ending::Consumed);
         }
         if taught { Ok(Ending::Consumed) } else { Err(DropReason::NotForUs) }
@@ -85,7 +85,7 @@ impl<F: Frame> Gateway<F> {
 
     /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know: news, and answers,
     /// which are no news here where another worker asked. False if no next hop has that address, or its MAC is configured.
-    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: Ipv4Addr, mac: MacAddr, answer: bool) -> bool
+    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: IpAddr, mac: MacAddr, answer: bool) -> bool
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
@@ -100,7 +100,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// Lets the other workers know of a next hop: so many a tick at most, so that a storm of ARP leaves room for MACs.
-    fn offer_neighbour(&mut self, port: PortId, address: Ipv4Addr, mac: MacAddr) {
+    fn offer_neighbour(&mut self, port: PortId, address: IpAddr, mac: MacAddr) {
         if self.neighbour_offers > 0 {
             self.neighbour_offers -= 1;
             self.push_offer(Fact::Neighbour { port, address, mac });

@@ -8,6 +8,7 @@ use crate::tables::{Due, PortId, Question};
 use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr};
 use crate::{Egress, Frame, Pool};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 /// So many frames wait for one next hop at most.
 const PER_NEIGHBOUR: u32 = 32;
@@ -108,11 +109,12 @@ impl<F: Frame> Gateway<F> {
         let Some(&entry) = self.neighbours.entries().get(question.neighbour as usize) else { return };
         let Some(vtep) = turn.snapshot.vtep(entry.vtep) else { return };
         let Some(info) = turn.snapshot.ports().get(entry.port.index()) else { return };
+        let (IpAddr::V4(ours), IpAddr::V4(theirs)) = (vtep.address, entry.address) else { return };
         self.counters.originated += 1;
         let Some(mut frame) = turn.pool.alloc(SHORTEST) else {
             return self.counters.drop(entry.port, DropReason::NoMbuf);
         };
-        let request = ArpHeader::request(info.mac, vtep.address, entry.address);
+        let request = ArpHeader::request(info.mac, ours, theirs);
         write_arp(frame.head_mut(), question.to, info.mac, &request);
         self.counters.count(Event::ArpAsked);
         let arrived = core::mem::replace(&mut turn.port, entry.port);

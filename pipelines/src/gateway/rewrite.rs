@@ -45,15 +45,20 @@ impl<F: Frame> Gateway<F> {
         // another tenant's; in a tunnel, RFC 7348 §6.1 wants none.
         let bare = match segment.kind {
             SegmentKind::Vlan { vid, .. } => vid.is_none(),
-            SegmentKind::Vxlan { .. } => !segment.carry_tags,
+            SegmentKind::Qinq { .. } => false,
+            SegmentKind::Tunnel { .. } => !segment.carry_tags,
         };
         if p.inner.tagged && bare {
             return self.refuse(turn.port, frame, DropReason::InnerTag);
         }
         match (segment.kind, place.peer()) {
             (SegmentKind::Vlan { port, vid }, _) => self.emit_on_vlan(turn, frame, p, port, vid),
-            (SegmentKind::Vxlan { vni, vtep }, Some(peer)) => self.encapsulate(turn, frame, p, peer, vni, vtep),
-            (SegmentKind::Vxlan { .. }, None) => self.refuse(turn.port, frame, DropReason::PeerGone),
+            (SegmentKind::Tunnel { network, vtep, .. }, Some(peer)) => {
+                self.encapsulate(turn, frame, p, peer, network, vtep);
+            }
+            (SegmentKind::Tunnel { .. } | SegmentKind::Qinq { .. }, _) => {
+                self.refuse(turn.port, frame, DropReason::PeerGone)
+            }
         }
     }
 

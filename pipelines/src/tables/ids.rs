@@ -42,6 +42,15 @@ id!(
     VtepIx(u16)
 );
 
+id!(
+    /// A full mesh of tunnel peers; 0 is the one of all who name none.
+    MeshId(u16)
+);
+id!(
+    /// What a MAC may hold besides its endpoint's own addresses.
+    GuardIx(u32)
+);
+
 impl SegmentIx {
     /// One more than the largest: a learned entry has 20 bits for it.
     pub const LIMIT: u32 = 1 << 20;

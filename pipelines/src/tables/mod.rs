@@ -5,15 +5,18 @@ mod cow;
 mod ids;
 mod mac;
 mod neighbour;
+mod objects;
 mod peer;
 mod snapshot;
 
 pub use buckets::Secret;
-pub use ids::{BridgeId, PeerIx, PortId, SegmentIx, VtepIx};
+pub use ids::{BridgeId, GuardIx, MeshId, PeerIx, PortId, SegmentIx, VtepIx};
 pub use mac::{LearnOutcome, LearnedMac, MacTable, Place};
 pub use neighbour::{Due, Neighbour, NeighbourState, NeighbourTable, Question};
+pub use objects::{
+    Attachment, Bridge, BridgeSettings, Encap, Guard, Host, Location, NEXT_HOPS, Peer, PortInfo, Prefix, Segment,
+    SegmentKind, Vtep,
+};
 pub use peer::{OUTER_LEN, PeerEntry, PeerTable, Resolution};
 pub(crate) use snapshot::mac_key;
-pub use snapshot::{
-    Attachment, Bridge, BridgeSettings, Full, Location, Peer, PortInfo, Segment, SegmentKind, Snapshot, Vtep,
-};
+pub use snapshot::{Full, Snapshot};

@@ -5,13 +5,14 @@
 //! Read first: RFC 826; RFC 4861 §7.3 for the states; RFC 1122 §2.3.2.2 for holding frames.
 
 use super::buckets::{self, Bucket, Secret};
+use super::objects::fold;
 use super::{PortId, VtepIx};
 use crate::Time;
 use crate::wire::MacAddr;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 /// For how long a confirmed neighbour is believed before it is asked again, ms (RFC 4861 REACHABLE_TIME).
 const REACHABLE: u64 = 30_000;
@@ -48,7 +49,7 @@ pub struct Neighbour {
     /// The vtep that it is asked from.
     pub vtep: VtepIx,
     /// Its address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its MAC; zero until it is known.
     pub mac: MacAddr,
     /// What is known of it.
@@ -94,8 +95,12 @@ pub struct NeighbourTable {
     reuses: u64,
 }
 
-fn key(port: PortId, address: Ipv4Addr) -> u64 {
-    1 << 63 | u64::from(port.0) << 32 | u64::from(address.to_bits())
+/// A key for a neighbour: of an IPv6 one only a keyed hash, so that what is found is to be compared.
+fn key(secret: Secret, port: PortId, address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(v4) => 1 << 63 | u64::from(port.0) << 32 | u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => 3 << 62 | secret.mix(fold(secret, v6.to_bits()), u64::from(port.0)),
+    }
 }
 
 impl NeighbourTable {
@@ -128,10 +133,11 @@ impl NeighbourTable {
         self.entries.get_mut(number as usize)
     }
 
-    fn find(&self, port: PortId, address: Ipv4Addr) -> Option<u32> {
-        let key = key(port, address);
+    fn find(&self, port: PortId, address: IpAddr) -> Option<u32> {
+        let key = key(self.secret, port, address);
         let (b, s) = buckets::find(&self.index, self.secret.hash(key), key)?;
-        Some(self.index[b].values[s] as u32)
+        let number = self.index[b].values[s] as u32;
+        (self.entries[number as usize].address == address).then_some(number)
     }
 
     /// The number of a neighbour, which gets an entry if it has none; `None` if the table is full. A configured MAC is
@@ -140,7 +146,7 @@ impl NeighbourTable {
         &mut self,
         port: PortId,
         vtep: VtepIx,
-        address: Ipv4Addr,
+        address: IpAddr,
         configured: Option<MacAddr>,
         now: Time,
     ) -> Option<u32> {
@@ -165,9 +171,9 @@ impl NeighbourTable {
         Some(number)
     }
 
-    fn add(&mut self, port: PortId, vtep: VtepIx, address: Ipv4Addr, now: Time) -> Option<u32> {
+    fn add(&mut self, port: PortId, vtep: VtepIx, address: IpAddr, now: Time) -> Option<u32> {
         let number = if self.entries.len() < self.capacity { self.entries.len() } else { self.give_up_one(now)? };
-        if !buckets::insert(&mut self.index, self.secret, key(port, address), number as u64) {
+        if !buckets::insert(&mut self.index, self.secret, key(self.secret, port, address), number as u64) {
             return None;
         }
         let (mac, state) = (MacAddr::default(), NeighbourState::Resolving);
@@ -193,7 +199,7 @@ impl NeighbourTable {
                 NeighbourState::Stale | NeighbourState::Permanent => false,
             };
             if idle && entry.held == 0 {
-                let key = key(entry.port, entry.address);
+                let key = key(self.secret, entry.port, entry.address);
                 if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
                     self.index[b].keys[s] = 0;
                 }
@@ -212,7 +218,7 @@ impl NeighbourTable {
 
     /// Takes note that `address` on a port has said what its MAC is. Its number, and whether that is news, if it can be
     /// believed: it has an entry, and that is not a configured one.
-    pub(crate) fn confirm(&mut self, port: PortId, address: Ipv4Addr, mac: MacAddr, now: Time) -> Option<(u32, bool)> {
+    pub(crate) fn confirm(&mut self, port: PortId, address: IpAddr, mac: MacAddr, now: Time) -> Option<(u32, bool)> {
         let number = self.find(port, address)?;
         let entry = &mut self.entries[number as usize];
         if entry.state == NeighbourState::Permanent {
@@ -278,10 +284,11 @@ impl NeighbourTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv4Addr;
 
     const PORT: PortId = PortId(1);
     const VTEP: VtepIx = VtepIx(0);
-    const HOP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+    const HOP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
     fn at(millis: u64) -> Time {
@@ -343,7 +350,7 @@ mod tests {
     #[test]
     fn a_full_table_gives_up_what_nobody_needs() {
         let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 2);
-        let hop = |n| Ipv4Addr::new(192, 0, 2, n);
+        let hop = |n| IpAddr::V4(Ipv4Addr::new(192, 0, 2, n));
         for n in [2, 3] {
             t.want(PORT, VTEP, hop(n), None, at(0));
             t.ask_now(u32::from(n) - 2, at(0));
@@ -364,7 +371,7 @@ mod tests {
         t.want(PORT, VTEP, HOP, Some(MAC), at(0));
         assert_eq!(t.confirm(PORT, HOP, MacAddr([2, 0, 0, 0, 0, 66]), at(0)), None);
         assert_eq!((t.entries()[0].state, t.entries()[0].mac), (NeighbourState::Permanent, MAC));
-        assert_eq!(t.want(PORT, VTEP, Ipv4Addr::new(192, 0, 2, 3), None, at(0)), None);
+        assert_eq!(t.want(PORT, VTEP, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), None, at(0)), None);
         t.want(PORT, VTEP, HOP, None, at(5));
         assert_eq!(t.entries()[0].state, NeighbourState::Resolving);
     }

@@ -15,7 +15,7 @@ use crate::wire::{
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
+use core::net::{IpAddr, Ipv4Addr};
 
 /// Length of an outer Ethernet, IPv4, UDP and VXLAN header, bytes.
 pub const OUTER_LEN: usize = 14 + 20 + 8 + 8;
@@ -125,7 +125,7 @@ impl PeerTable {
     /// The number of a peer, if it has one.
     #[inline]
     pub(crate) fn find(&mut self, snapshot: &Snapshot, peer: Peer) -> Option<PeerIx> {
-        let key = peer.key();
+        let key = peer.key(self.secret);
         if let Some((last, generation, ix)) = self.last
             && last == key
             && generation == snapshot.generation
@@ -134,7 +134,8 @@ impl PeerTable {
         }
         let ix = snapshot.peer_number(peer).or_else(|| {
             let (b, s) = buckets::find(&self.index, self.secret.hash(key), key)?;
-            Some(PeerIx(self.index[b].values[s] as u32))
+            let number = self.index[b].values[s];
+            (self.entries[number as usize].peer == Some(peer)).then_some(PeerIx(number as u32))
         })?;
         self.last = Some((key, snapshot.generation, ix));
         Some(ix)
@@ -146,7 +147,7 @@ impl PeerTable {
             return Some(ix);
         }
         let number = self.free.pop()?;
-        if !buckets::insert(&mut self.index, self.secret, peer.key(), u64::from(number)) {
+        if !buckets::insert(&mut self.index, self.secret, peer.key(self.secret), u64::from(number)) {
             self.free.push(number);
             return None;
         }
@@ -181,7 +182,7 @@ impl PeerTable {
             return;
         }
         let Some(peer) = entry.peer.take() else { return };
-        let key = peer.key();
+        let key = peer.key(self.secret);
         if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
             self.index[b].keys[s] = 0;
         }
@@ -216,7 +217,8 @@ impl PeerTable {
         let Some(vtep) = snapshot.vtep(peer.vtep) else { return };
         let Some(port) = snapshot.ports().get(vtep.port.index()) else { return };
         (entry.vtep, entry.port, entry.mtu) = (peer.vtep, vtep.port, port.mtu);
-        let Some(hop) = vtep.next_hop(peer.address) else {
+        let hop = if vtep.is_on_link(peer.address) { Some(peer.address) } else { vtep.gateways.first().copied() };
+        let (Some(hop), IpAddr::V4(local), IpAddr::V4(remote)) = (hop, vtep.address, peer.address) else {
             entry.resolution = Resolution::NoRoute;
             return;
         };
@@ -228,7 +230,7 @@ impl PeerTable {
             return;
         };
         (entry.neighbour, entry.reuses) = (neighbour, neighbours.reuses());
-        entry.header = outer_header(port.mac, vtep.address, peer.address);
+        entry.header = outer_header(port.mac, local, remote);
         entry.ip_sum = entry.header[14..34].as_chunks::<2>().0.iter().map(|w| u32::from(u16::from_be_bytes(*w))).sum();
         entry.resolution = Resolution::Ready;
     }
@@ -264,7 +266,7 @@ fn outer_header(source_mac: MacAddr, source: Ipv4Addr, destination: Ipv4Addr) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::{PortInfo, Vtep};
+    use super::super::{Encap, PortInfo, Vtep};
     use super::*;
 
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -274,17 +276,20 @@ mod tests {
             Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]),
             &[PortInfo { mac: MAC, mtu: 1600 }],
         );
-        s.set_vtep(VtepIx(0), Some(vtep(None)));
+        s.set_vtep(VtepIx(0), Some(vtep(&[])));
         s
     }
 
-    fn vtep(gateway: Option<Ipv4Addr>) -> Vtep {
-        let address = Ipv4Addr::new(192, 0, 2, 1);
-        Vtep { port: PortId(0), address, prefix_len: 24, gateway, neighbours: vec![] }
+    fn v4(last: u8) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
+    }
+
+    fn vtep(gateways: &[IpAddr]) -> Vtep {
+        Vtep { port: PortId(0), address: v4(1), prefix_len: 24, gateways: gateways.to_vec(), neighbours: vec![] }
     }
 
     fn peer(last: u8) -> Peer {
-        Peer { vtep: VtepIx(0), address: Ipv4Addr::new(192, 0, 2, last) }
+        Peer { vtep: VtepIx(0), encap: Encap::Vxlan, address: v4(last) }
     }
 
     #[test]
@@ -309,18 +314,18 @@ mod tests {
     #[test]
     fn an_entry_follows_the_configuration() {
         let mut s = snapshot();
-        let far = Peer { vtep: VtepIx(0), address: Ipv4Addr::new(198, 51, 100, 7) };
+        let far = Peer { vtep: VtepIx(0), encap: Encap::Vxlan, address: IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)) };
         s.set_peer(PeerIx(0), Some(far)).unwrap();
         let mut n = NeighbourTable::new(s.secret(), 8);
         let mut t = PeerTable::new(s.secret(), 4, 2);
         let now = Time::from_millis(0);
         assert_eq!(t.get(PeerIx(0), &s, &mut n, now).unwrap().resolution, Resolution::NoRoute);
         s.generation += 1;
-        s.set_vtep(VtepIx(0), Some(vtep(Some(Ipv4Addr::new(192, 0, 2, 254)))));
+        s.set_vtep(VtepIx(0), Some(vtep(&[v4(254)])));
         let entry = t.get(PeerIx(0), &s, &mut n, now).unwrap();
         assert_eq!((entry.resolution, entry.mtu), (Resolution::Ready, 1600));
         assert_eq!(&entry.header[30..34], &[198, 51, 100, 7]);
-        assert_eq!(n.entries()[0].address, Ipv4Addr::new(192, 0, 2, 254));
+        assert_eq!(n.entries()[0].address, v4(254));
         s.generation += 1;
         s.set_peer(PeerIx(0), None).unwrap();
         assert_eq!(t.get(PeerIx(0), &s, &mut n, now).unwrap().resolution, Resolution::Gone);

@@ -7,140 +7,14 @@
 
 use super::buckets::Secret;
 use super::cow::{CowMap, CowVec};
-use super::{BridgeId, PeerIx, Place, PortId, SegmentIx, VtepIx};
-use crate::wire::{MacAddr, VlanId, Vni};
+use super::objects::{
+    Attachment, Bridge, BridgeSettings, Encap, Guard, Host, Location, Peer, PortInfo, Segment, SegmentKind, Vtep, fold,
+};
+use super::{BridgeId, GuardIx, MeshId, PeerIx, Place, PortId, SegmentIx, VtepIx};
+use crate::wire::MacAddr;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::Ipv4Addr;
-
-/// What the path knows of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortInfo {
-    /// Its own MAC, which is also that of the vteps on it.
-    pub mac: MacAddr,
-    /// The largest packet behind the Ethernet header and the segment's tag, bytes.
-    pub mtu: u16,
-}
-
-/// What an operator sets on a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BridgeSettings {
-    /// The most MACs it learns, on each worker.
-    pub mac_limit: u32,
-    /// Seconds of silence after which a learned MAC is forgotten.
-    pub mac_ageing: u16,
-    /// Whether a frame to an unknown MAC is flooded; else it is dropped.
-    pub flood_unknown: bool,
-    /// Whether tunnelled frames are accepted only from listed peers ([`Snapshot::list_peer`]).
-    pub listed_only: bool,
-}
-
-/// A bridge: its settings, and where it floods.
-#[derive(Clone, Debug)]
-pub struct Bridge {
-    /// What the operator set.
-    pub settings: BridgeSettings,
-    /// Its VLAN segments.
-    pub local: Vec<SegmentIx>,
-    /// The peers behind its tunnel segments that flooded frames go to.
-    pub remote: Vec<(SegmentIx, PeerIx)>,
-}
-
-/// How frames come and go on a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SegmentKind {
-    /// With this tag on this port, or without one.
-    Vlan {
-        /// The port.
-        port: PortId,
-        /// The tag; `None` for untagged and priority-tagged frames.
-        vid: Option<VlanId>,
-    },
-    /// In VXLAN, from this vtep.
-    Vxlan {
-        /// The network.
-        vni: Vni,
-        /// The local tunnel endpoint.
-        vtep: VtepIx,
-    },
-}
-
-/// An attachment of a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// The bridge it belongs to.
-    pub bridge: BridgeId,
-    /// How its frames come and go.
-    pub kind: SegmentKind,
-    /// Whether frames inside a tunnel may carry a tag of their own.
-    pub carry_tags: bool,
-}
-
-/// A local tunnel endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Vtep {
-    /// The port whose untagged traffic is its underlay.
-    pub port: PortId,
-    /// Its address.
-    pub address: Ipv4Addr,
-    /// Length of the prefix that is reached without a gateway, bits.
-    pub prefix_len: u8,
-    /// The next hop to everything else.
-    pub gateway: Option<Ipv4Addr>,
-    /// Next hops whose MAC is configured.
-    pub neighbours: Vec<(Ipv4Addr, MacAddr)>,
-}
-
-impl Vtep {
-    /// The next hop towards `address`; `None` without a route.
-    pub fn next_hop(&self, address: Ipv4Addr) -> Option<Ipv4Addr> {
-        if self.is_on_link(address) { Some(address) } else { self.gateway }
-    }
-
-    /// Whether `address` is reached without a gateway.
-    pub fn is_on_link(&self, address: Ipv4Addr) -> bool {
-        let host_bits = 32 - u32::from(self.prefix_len.min(32));
-        (address.to_bits() ^ self.address.to_bits()).checked_shr(host_bits).unwrap_or(0) == 0
-    }
-}
-
-/// A remote tunnel endpoint, as seen from one vtep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The local end.
-    pub vtep: VtepIx,
-    /// The remote end.
-    pub address: Ipv4Addr,
-}
-
-impl Peer {
-    /// A non-zero key for it.
-    #[inline]
-    pub(super) fn key(self) -> u64 {
-        1 << 63 | u64::from(self.vtep.0) << 32 | u64::from(self.address.to_bits())
-    }
-}
-
-/// Where a host is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Location {
-    /// The segment.
-    pub segment: SegmentIx,
-    /// The peer behind it; exactly when the segment is a tunnel.
-    pub peer: Option<PeerIx>,
-}
-
-/// The VLAN space of a port, entry by entry: what a frame with that tag belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Attachment {
-    /// Nothing: it is dropped.
-    #[default]
-    None,
-    /// A segment, and its bridge.
-    Segment(SegmentIx, BridgeId),
-    /// The underlay: the vteps of the port.
-    Underlay,
-}
+use core::net::IpAddr;
 
 /// There is no room in a table of the snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,12 +27,14 @@ pub struct Snapshot {
     pub generation: u64,
     secret: Secret,
     ports: Arc<[PortInfo]>,
-    /// By port × 4096 + VLAN identifier, 0 for untagged.
+    /// By port × 8192 + VLAN identifier, 0 for untagged, and 4096 more for service tags.
     attachments: CowVec<Attachment>,
+    /// From port and two tags to the segment's number; with an inner tag of 0, to how many there are.
+    stacks: CowMap,
     bridges: CowVec<Option<Arc<Bridge>>>,
     segments: CowVec<Option<Segment>>,
-    /// By VNI: the segment's number and one, or 0.
-    vnis: CowVec<u32>,
+    /// By encapsulation and network: the segment's number and one, or 0.
+    networks: [CowVec<u32>; Encap::COUNT],
     vteps: CowVec<Option<Arc<Vtep>>>,
     /// By port: the vteps on it.
     vteps_of_port: CowVec<Vec<VtepIx>>,
@@ -167,9 +43,21 @@ pub struct Snapshot {
     peer_numbers: CowMap,
     /// Pairs of bridge and peer that the bridge accepts frames from.
     listed: CowMap,
-    /// From bridge and MAC to segment and peer.
+    /// From segment and peer to the mesh that the peer is in, where that is not the segment's.
+    meshes: CowMap,
+    /// From bridge and MAC to segment and peer, and whether it has addresses.
     endpoints: CowMap,
+    /// From bridge and address to the MAC that it belongs to.
+    owners: CowMap,
+    /// From bridge and MAC to the number of what it may hold.
+    guard_numbers: CowMap,
+    guards: CowVec<Option<Arc<Guard>>>,
 }
+
+/// In an endpoint's entry, above its place: it has addresses.
+const ADDRESSED: u64 = 1 << 40;
+/// In an owner's entry: the MAC.
+const MAC: u64 = (1 << 48) - 1;
 
 /// Bridge and MAC as one key. Zero only for bridge 0 and the all-zero MAC, which is no host's.
 #[inline]
@@ -178,8 +66,31 @@ pub(crate) fn mac_key(bridge: BridgeId, mac: MacAddr) -> u64 {
     u64::from(bridge.0) << 48 | u64::from_be_bytes([0, 0, a, b, c, d, e, f])
 }
 
+/// Bridge and address as a key and 16 bits more: of an IPv6 address, 78 bits of a keyed hash stand for it. That two addresses
+/// of a bridge agree in them, nobody can bring about who does not know the secret; by chance, among a million addresses, the
+/// likelihood is 2^-39.
+#[inline]
+pub(super) fn address_key(secret: Secret, bridge: BridgeId, address: IpAddr) -> (u64, u16) {
+    match address {
+        IpAddr::V4(v4) => (1 << 62 | u64::from(bridge.0) << 32 | u64::from(v4.to_bits()), 0),
+        IpAddr::V6(v6) => {
+            let folded = fold(secret, v6.to_bits());
+            let again = secret.hash(fold(secret, v6.to_bits().rotate_left(40) ^ u128::from(bridge.0)));
+            (3 << 62 | secret.mix(folded, u64::from(bridge.0)), (again >> 48) as u16)
+        }
+    }
+}
+
 fn listed_key(bridge: BridgeId, peer: PeerIx) -> u64 {
     1 << 63 | u64::from(bridge.0) << 32 | u64::from(peer.0)
+}
+
+fn mesh_key(segment: SegmentIx, peer: PeerIx) -> u64 {
+    1 << 63 | u64::from(segment.0) << 32 | u64::from(peer.0)
+}
+
+fn stack_key(port: PortId, service: bool, outer: u16, inner: u16) -> u64 {
+    1 << 63 | u64::from(port.0) << 32 | u64::from(service) << 24 | u64::from(outer) << 12 | u64::from(inner)
 }
 
 impl Snapshot {
@@ -190,15 +101,20 @@ impl Snapshot {
             secret,
             ports: ports.into(),
             attachments: CowVec::new(),
+            stacks: CowMap::new(secret),
             bridges: CowVec::new(),
             segments: CowVec::new(),
-            vnis: CowVec::new(),
+            networks: core::array::from_fn(|_| CowVec::new()),
             vteps: CowVec::new(),
             vteps_of_port: CowVec::new(),
             peers: CowVec::new(),
             peer_numbers: CowMap::new(secret),
             listed: CowMap::new(secret),
+            meshes: CowMap::new(secret),
             endpoints: CowMap::new(secret),
+            owners: CowMap::new(secret),
+            guard_numbers: CowMap::new(secret),
+            guards: CowVec::new(),
         }
     }
 
@@ -213,10 +129,17 @@ impl Snapshot {
         &self.ports
     }
 
-    /// What frames of `vid` on a port belong to; 0 stands for untagged.
+    /// What frames of `vid` on a port belong to; 0 stands for untagged. Service tags are a name space of their own.
     #[inline]
-    pub fn attachment(&self, port: PortId, vid: u16) -> Attachment {
-        self.attachments.get(vlan_index(port, vid)).copied().unwrap_or_default()
+    pub fn attachment(&self, port: PortId, service: bool, vid: u16) -> Attachment {
+        self.attachments.get(vlan_index(port, service, vid)).copied().unwrap_or_default()
+    }
+
+    /// The segment of frames with two tags on a port.
+    #[inline]
+    pub fn qinq(&self, port: PortId, service: bool, outer: u16, inner: u16) -> Option<SegmentIx> {
+        let key = stack_key(port, service, outer, inner);
+        self.stacks.get(self.secret.hash(key), key).filter(|_| inner != 0).map(|n| SegmentIx(n as u32))
     }
 
     /// The bridge.
@@ -231,11 +154,21 @@ impl Snapshot {
         self.segments.get(ix.index())?.as_ref()
     }
 
-    /// The segment of a VXLAN network.
+    /// The segment of a tunnel's network: of that VNI, or VSID.
     #[inline]
-    pub fn vni(&self, vni: Vni) -> Option<SegmentIx> {
-        let number = *self.vnis.get(u32::from(vni) as usize)?;
+    pub fn network(&self, encap: Encap, network: u32) -> Option<SegmentIx> {
+        let number = *self.networks[encap as usize].get(network as usize)?;
         number.checked_sub(1).map(SegmentIx)
+    }
+
+    /// The mesh of a peer of a segment, of which the snapshot has the number if it is configured.
+    #[inline]
+    pub fn mesh(&self, ix: SegmentIx, segment: &Segment, peer: Option<PeerIx>) -> MeshId {
+        let own = peer.filter(|_| self.meshes.len() > 0).and_then(|peer| {
+            let key = mesh_key(ix, peer);
+            self.meshes.get(self.secret.hash(key), key)
+        });
+        own.map_or(segment.mesh, |n| MeshId(n as u16))
     }
 
     /// The vtep.
@@ -252,7 +185,7 @@ impl Snapshot {
 
     /// The vtep with that address on a port.
     #[inline]
-    pub fn vtep_at(&self, port: PortId, address: Ipv4Addr) -> Option<VtepIx> {
+    pub fn vtep_at(&self, port: PortId, address: IpAddr) -> Option<VtepIx> {
         let is = |&&ix: &&VtepIx| self.vtep(ix).is_some_and(|v| v.address == address);
         self.vteps_of_port(port).iter().find(is).copied()
     }
@@ -266,8 +199,9 @@ impl Snapshot {
     /// The number of a configured peer.
     #[inline]
     pub fn peer_number(&self, peer: Peer) -> Option<PeerIx> {
-        let key = peer.key();
-        self.peer_numbers.get(self.secret.hash(key), key).map(|n| PeerIx(n as u32))
+        let key = peer.key(self.secret);
+        let ix = self.peer_numbers.get(self.secret.hash(key), key).map(|n| PeerIx(n as u32))?;
+        (self.peer(ix) == Some(peer)).then_some(ix)
     }
 
     /// Whether a bridge accepts tunnelled frames from a peer that it must list.
@@ -290,6 +224,26 @@ impl Snapshot {
         Some(Location { segment: at.segment(), peer: at.peer() })
     }
 
+    /// Whether the addresses of the endpoint with that MAC are configured.
+    pub fn is_addressed(&self, bridge: BridgeId, mac: MacAddr) -> bool {
+        let key = mac_key(bridge, mac);
+        self.endpoints.get(self.secret.hash(key), key).is_some_and(|bits| bits & ADDRESSED != 0)
+    }
+
+    /// To whom an address belongs on a bridge: to an endpoint's MAC, or (`Some(None)`) to those alone whose guard covers it.
+    pub fn owner(&self, bridge: BridgeId, address: IpAddr) -> Option<Option<MacAddr>> {
+        let (key, more) = address_key(self.secret, bridge, address);
+        let bits = self.owners.get(self.secret.hash(key), key).filter(|bits| bits >> 48 == u64::from(more))?;
+        Some((bits & MAC != 0).then(|| MacAddr::from_bits(bits & MAC)))
+    }
+
+    /// What a MAC may hold besides its endpoint's own addresses.
+    pub fn guard(&self, bridge: BridgeId, mac: MacAddr) -> Option<&Guard> {
+        let key = mac_key(bridge, mac);
+        let number = self.guard_numbers.get(self.secret.hash(key), key)?;
+        self.guards.get(number as usize)?.as_deref()
+    }
+
     /// Brings the place of an endpoint's entry near.
     #[inline]
     pub(crate) fn touch_endpoint(&self, hash: u64) -> u64 {
@@ -305,40 +259,86 @@ impl Snapshot {
     pub fn set_bridge(&mut self, id: BridgeId, settings: Option<BridgeSettings>) {
         let bridge = self.bridges.get_mut(id.index());
         match (bridge, settings) {
-            (Some(bridge), Some(settings)) => Arc::make_mut(bridge).settings = settings,
+            (Some(bridge), Some(settings)) => {
+                Arc::make_mut(bridge).settings = settings;
+                self.secure(id);
+            }
             (bridge, settings) => {
                 *bridge = settings.map(|settings| Arc::new(Bridge { settings, local: Vec::new(), remote: Vec::new() }));
             }
         }
     }
 
+    /// Notes at a bridge's attachments whether it has port security.
+    fn secure(&mut self, id: BridgeId) {
+        let Some(bridge) = self.bridges.get(id.index()).cloned().flatten() else { return };
+        for &ix in &bridge.local {
+            if let Some(&Segment { kind: SegmentKind::Vlan { port, vid }, .. }) = self.segment(ix) {
+                *self.attachments.get_mut(vlan_index(port, false, vid.map_or(0, u16::from))) =
+                    Attachment::Segment(ix, id, bridge.settings.port_security);
+            }
+        }
+    }
+
     /// Creates, changes or (`None`) deletes a segment. The bridge it names must be there. A tunnel segment is deleted
     /// after its peers ([`Self::set_flood`]).
-    pub fn set_segment(&mut self, ix: SegmentIx, segment: Option<Segment>) {
+    ///
+    /// # Errors
+    /// [`Full`]: the snapshot is not to be used.
+    pub fn set_segment(&mut self, ix: SegmentIx, segment: Option<Segment>) -> Result<(), Full> {
         let before = core::mem::replace(self.segments.get_mut(ix.index()), segment);
         if let Some(old) = before {
             match old.kind {
                 SegmentKind::Vlan { port, vid } => {
-                    *self.attachments.get_mut(vlan_index(port, vid.map_or(0, u16::from))) = Attachment::None;
-                    if let Some(bridge) = self.bridges.get_mut(old.bridge.index()) {
-                        Arc::make_mut(bridge).local.retain(|&s| s != ix);
-                    }
+                    *self.attachments.get_mut(vlan_index(port, false, vid.map_or(0, u16::from))) = Attachment::None;
                 }
-                SegmentKind::Vxlan { vni, .. } => *self.vnis.get_mut(u32::from(vni) as usize) = 0,
+                SegmentKind::Qinq { port, service, outer, inner } => {
+                    self.stacks.remove(stack_key(port, service, outer.into(), inner.into()));
+                    self.count_stack(port, service, outer.into(), -1)?;
+                }
+                SegmentKind::Tunnel { encap, network, .. } => {
+                    *self.networks[encap as usize].get_mut(u32::from(network) as usize) = 0;
+                }
+            }
+            if let Some(bridge) = self.bridges.get_mut(old.bridge.index()) {
+                Arc::make_mut(bridge).local.retain(|&s| s != ix);
             }
         }
-        if let Some(new) = segment {
-            match new.kind {
-                SegmentKind::Vlan { port, vid } => {
-                    *self.attachments.get_mut(vlan_index(port, vid.map_or(0, u16::from))) =
-                        Attachment::Segment(ix, new.bridge);
-                    if let Some(bridge) = self.bridges.get_mut(new.bridge.index()) {
-                        Arc::make_mut(bridge).local.push(ix);
-                    }
+        let Some(new) = segment else { return Ok(()) };
+        match new.kind {
+            SegmentKind::Vlan { .. } => {}
+            SegmentKind::Qinq { port, service, outer, inner } => {
+                if !self.stacks.insert(stack_key(port, service, outer.into(), inner.into()), u64::from(ix.0)) {
+                    return Err(Full);
                 }
-                SegmentKind::Vxlan { vni, .. } => *self.vnis.get_mut(u32::from(vni) as usize) = ix.0 + 1,
+                self.count_stack(port, service, outer.into(), 1)?;
+            }
+            SegmentKind::Tunnel { encap, network, .. } => {
+                *self.networks[encap as usize].get_mut(u32::from(network) as usize) = ix.0 + 1;
+                return Ok(());
             }
         }
+        if let Some(bridge) = self.bridges.get_mut(new.bridge.index()) {
+            Arc::make_mut(bridge).local.push(ix);
+        }
+        self.secure(new.bridge);
+        Ok(())
+    }
+
+    /// Counts the segments behind an outer tag.
+    fn count_stack(&mut self, port: PortId, service: bool, outer: u16, by: i64) -> Result<(), Full> {
+        let key = stack_key(port, service, outer, 0);
+        let count = self.stacks.get(self.secret.hash(key), key).unwrap_or(0).saturating_add_signed(by);
+        let attachment = self.attachments.get_mut(vlan_index(port, service, outer));
+        if count == 0 {
+            *attachment = Attachment::None;
+            self.stacks.remove(key);
+        } else if !self.stacks.insert(key, count) {
+            return Err(Full);
+        } else {
+            *attachment = Attachment::Stacked;
+        }
+        Ok(())
     }
 
     /// Creates, changes or (`None`) deletes a vtep. The untagged traffic of a port with vteps is the underlay's.
@@ -349,12 +349,12 @@ impl Snapshot {
             let on_port = self.vteps_of_port.get_mut(old.port.index());
             on_port.retain(|&v| v != ix);
             if on_port.is_empty() {
-                *self.attachments.get_mut(vlan_index(old.port, 0)) = Attachment::None;
+                *self.attachments.get_mut(vlan_index(old.port, false, 0)) = Attachment::None;
             }
         }
         if let Some(port) = port {
             self.vteps_of_port.get_mut(port.index()).push(ix);
-            *self.attachments.get_mut(vlan_index(port, 0)) = Attachment::Underlay;
+            *self.attachments.get_mut(vlan_index(port, false, 0)) = Attachment::Underlay;
         }
     }
 
@@ -364,13 +364,13 @@ impl Snapshot {
     /// [`Full`]: nothing has changed.
     pub fn set_peer(&mut self, ix: PeerIx, peer: Option<Peer>) -> Result<(), Full> {
         if let Some(new) = peer
-            && !self.peer_numbers.insert(new.key(), u64::from(ix.0))
+            && !self.peer_numbers.insert(new.key(self.secret), u64::from(ix.0))
         {
             return Err(Full);
         }
         let before = core::mem::replace(self.peers.get_mut(ix.index()), peer);
         if let Some(old) = before.filter(|&old| Some(old) != peer) {
-            self.peer_numbers.remove(old.key());
+            self.peer_numbers.remove(old.key(self.secret));
         }
         Ok(())
     }
@@ -401,24 +401,72 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Puts a peer of a segment in a mesh that is not the segment's, or (`None`) in the segment's.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing has changed.
+    pub fn set_peer_mesh(&mut self, segment: SegmentIx, peer: PeerIx, mesh: Option<MeshId>) -> Result<(), Full> {
+        let key = mesh_key(segment, peer);
+        match mesh {
+            None => drop(self.meshes.remove(key)),
+            Some(mesh) if self.meshes.insert(key, u64::from(mesh.0)) => {}
+            Some(_) => return Err(Full),
+        }
+        Ok(())
+    }
+
     /// Places a host, or (`None`) forgets its place.
     ///
     /// # Errors
     /// [`Full`]: nothing has changed.
-    pub fn set_endpoint(&mut self, bridge: BridgeId, mac: MacAddr, at: Option<Location>) -> Result<(), Full> {
+    pub fn set_endpoint(&mut self, bridge: BridgeId, mac: MacAddr, host: Option<Host>) -> Result<(), Full> {
         let key = mac_key(bridge, mac);
-        match at {
+        match host {
             None => drop(self.endpoints.remove(key)),
-            Some(Location { segment, peer }) => {
-                if !self.endpoints.insert(key, Place::new(segment, peer).to_bits()) {
+            Some(Host { at: Location { segment, peer }, addressed }) => {
+                let addressed = if addressed { ADDRESSED } else { 0 };
+                if !self.endpoints.insert(key, Place::new(segment, peer).to_bits() | addressed) {
                     return Err(Full);
                 }
             }
         }
         Ok(())
     }
+
+    /// Says to whom an address belongs on a bridge: to a MAC, to guards alone (`Some(None)`), or (`None`) to nobody.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing has changed.
+    pub fn set_owner(&mut self, bridge: BridgeId, address: IpAddr, owner: Option<Option<MacAddr>>) -> Result<(), Full> {
+        let (key, more) = address_key(self.secret, bridge, address);
+        match owner {
+            None => drop(self.owners.remove(key)),
+            Some(mac) => {
+                if !self.owners.insert(key, u64::from(more) << 48 | mac.map_or(0, |mac| mac.to_bits())) {
+                    return Err(Full);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what a MAC may hold besides its endpoint's own addresses, or (`None`) that it may not. A number stands for one MAC of
+    /// one bridge.
+    ///
+    /// # Errors
+    /// [`Full`]: nothing has changed.
+    pub fn set_guard(&mut self, ix: GuardIx, bridge: BridgeId, mac: MacAddr, guard: Option<Guard>) -> Result<(), Full> {
+        let key = mac_key(bridge, mac);
+        if guard.is_none() {
+            self.guard_numbers.remove(key);
+        } else if !self.guard_numbers.insert(key, u64::from(ix.0)) {
+            return Err(Full);
+        }
+        *self.guards.get_mut(ix.index()) = guard.map(Arc::new);
+        Ok(())
+    }
 }
 
-fn vlan_index(port: PortId, vid: u16) -> usize {
-    port.index() << 12 | usize::from(vid & 0xfff)
+fn vlan_index(port: PortId, service: bool, vid: u16) -> usize {
+    port.index() << 13 | usize::from(service) << 12 | usize::from(vid & 0xfff)
 }

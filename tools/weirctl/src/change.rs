@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 use weir_api::id::{Location, Name};
 use weir_api::message::{Applied, Apply, Op};
-use weir_api::object::{Bridge, Endpoint, Key, Kind, Object, Peer, Segment, Vtep};
+use weir_api::object::{Bridge, Endpoint, Key, Kind, Object, Peer, Segment, Tpid, Vtep};
 
 /// How often `add` and `set` try when another generation is running each time.
 pub const ATTEMPTS: u32 = 4;
@@ -21,7 +21,7 @@ fn ports() -> Failure {
 pub fn new_object(add: &Add) -> Result<Object, Failure> {
     let endpoint = |key: &HostKey, location: &Location, ips: &[_]| {
         let (bridge, location) = (key.bridge.clone(), location.clone());
-        Object::Endpoint(Endpoint { bridge, mac: key.mac, location, ips: ips.to_vec() })
+        Object::Endpoint(Endpoint { bridge, mac: key.mac, location, ips: ips.to_vec(), allowed_pairs: vec![] })
     };
     Ok(match add {
         Add::Bridge(a) => {
@@ -33,7 +33,7 @@ pub fn new_object(add: &Add) -> Result<Object, Failure> {
             name: a.name.clone(),
             port: a.port.clone(),
             address: a.address,
-            gateway: a.gateway,
+            gateways: a.gateway.clone(),
             neighbours: a.neighbour.iter().copied().collect(),
         }),
         Add::Segment(a) => Object::Segment(Segment {
@@ -41,8 +41,10 @@ pub fn new_object(add: &Add) -> Result<Object, Failure> {
             bridge: a.bridge.clone(),
             vtep: a.vtep.clone(),
             carry_tags: a.carry_tags.unwrap_or(false),
+            mesh: None,
+            tpid: Tpid::default(),
         }),
-        Add::Peer(a) => Object::Peer(Peer { segment: a.segment.clone(), address: a.address }),
+        Add::Peer(a) => Object::Peer(Peer { segment: a.segment.clone(), address: a.address, mesh: None }),
         Add::Endpoint(a) => endpoint(&a.key, &a.location, &a.ip),
         Add::Mac(a) => endpoint(&a.key, &a.location, &[]),
         Add::Port(_) => return Err(ports()),
@@ -58,7 +60,7 @@ pub fn doomed(del: &Del) -> Result<Vec<Key>, Failure> {
         Del::Vtep(a) => keys(Kind::Vtep, names(&a.ids)),
         Del::Segment(a) => keys(Kind::Segment, a.ids.iter().map(ToString::to_string).collect()),
         Del::Peer(PeerKey { segment, address }) => {
-            vec![Object::Peer(Peer { segment: segment.clone(), address: *address }).key()]
+            vec![Object::Peer(Peer { segment: segment.clone(), address: *address, mesh: None }).key()]
         }
         Del::Endpoint(key) | Del::Mac(key) => vec![endpoint_key(key)],
         Del::Port(_) => return Err(ports()),
@@ -154,7 +156,9 @@ fn set_vtep(vtep: &mut Vtep, fields: &VtepFields) -> Result<(), Failure> {
         vtep.port = port.clone();
     }
     vtep.address = address.unwrap_or(vtep.address);
-    vtep.gateway = if *no_gateway { None } else { gateway.or(vtep.gateway) };
+    if *no_gateway || !gateway.is_empty() {
+        vtep.gateways = gateway.clone();
+    }
     for address in no_neighbour {
         let gone = vtep.neighbours.remove(address);
         gone.ok_or_else(|| Failure::NotFound(format!("configured neighbour {address} of vtep {}", vtep.name)))?;

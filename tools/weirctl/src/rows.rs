@@ -78,14 +78,14 @@ impl Row for Vtep {
     const NOUN: &'static str = "vtep";
     const NOUNS: &'static str = "vteps";
     fn columns() -> Vec<Column> {
-        vec![text("VTEP"), text("PORT"), text("ADDRESS"), text("GATEWAY"), text("NEIGHBOURS")]
+        vec![text("VTEP"), text("PORT"), text("ADDRESS"), text("GATEWAYS"), text("NEIGHBOURS")]
     }
     fn cells(&self) -> Vec<String> {
         vec![
             self.name.to_string(),
             self.port.to_string(),
             self.address.to_string(),
-            or_dash(self.gateway),
+            commas(self.gateways.iter().map(ToString::to_string)),
             commas(self.neighbours.iter().map(|(address, mac)| format!("{address}={mac}"))),
         ]
     }

@@ -1,8 +1,9 @@
 //! What the snapshot says of a desired state, whichever way that came about; and the pages that the manager hands out.
 
 use super::*;
-use weir_pipelines::tables::{Attachment, BridgeId, Location, Peer, PeerIx, PortId, SegmentIx, SegmentKind, VtepIx};
-use weir_pipelines::wire::Vni;
+use weir_pipelines::tables::{
+    Attachment, BridgeId, Encap, Location, Peer, PeerIx, PortId, SegmentIx, SegmentKind, VtepIx,
+};
 
 fn location(c: &Configuration, mac: u8) -> Option<(SegmentIx, Option<Peer>)> {
     let mac = MacAddr([2, 0, 0, 0, 0, mac]);
@@ -15,16 +16,18 @@ fn the_snapshot_says_what_is_desired() {
     let c = with_red();
     let s = c.snapshot();
     assert_eq!(s.generation, 1);
-    let Attachment::Segment(vlan, BridgeId(0)) = s.attachment(PortId(0), 100) else { panic!("no VLAN 100") };
-    assert_eq!(s.attachment(PortId(1), 0), Attachment::Underlay);
-    let vxlan = s.vni(Vni::try_from(7).unwrap()).unwrap();
+    let Attachment::Segment(vlan, BridgeId(0), false) = s.attachment(PortId(0), false, 100) else {
+        panic!("no VLAN 100")
+    };
+    assert_eq!(s.attachment(PortId(1), false, 0), Attachment::Underlay);
+    let vxlan = s.network(Encap::Vxlan, 7).unwrap();
     let segment = s.segment(vxlan).unwrap();
-    assert!(matches!(segment.kind, SegmentKind::Vxlan { vtep: VtepIx(0), .. }) && segment.bridge == BridgeId(0));
+    assert!(matches!(segment.kind, SegmentKind::Tunnel { vtep: VtepIx(0), .. }) && segment.bridge == BridgeId(0));
     let bridge = s.bridge(BridgeId(0)).unwrap();
     assert!(bridge.settings.flood_unknown && !bridge.settings.listed_only);
     assert_eq!((bridge.settings.mac_limit, bridge.settings.mac_ageing), (4096, 300));
     assert_eq!(bridge.local, [vlan]);
-    let peer = |last| Peer { vtep: VtepIx(0), address: [192, 0, 2, last].into() };
+    let peer = |last| Peer { vtep: VtepIx(0), encap: Encap::Vxlan, address: [192, 0, 2, last].into() };
     let number = |last| s.peer_number(peer(last)).unwrap();
     assert_eq!(bridge.remote, [(vxlan, number(2))]);
     assert!(s.is_listed(BridgeId(0), number(2)) && s.is_listed(BridgeId(0), number(3)));
@@ -35,7 +38,7 @@ fn the_snapshot_says_what_is_desired() {
 #[test]
 fn peers_live_as_long_as_somebody_names_them() {
     let mut c = with_red();
-    let peer = |last| Peer { vtep: VtepIx(0), address: [192, 0, 2, last].into() };
+    let peer = |last| Peer { vtep: VtepIx(0), encap: Encap::Vxlan, address: [192, 0, 2, last].into() };
     let before = c.snapshot().peer_number(peer(3)).unwrap();
     // A second reason to know the peer keeps its number.
     apply(&mut c, json!([{"put": {"peer": {"segment": "vxlan/7", "address": "192.0.2.3"}}}])).unwrap();
@@ -60,12 +63,13 @@ fn a_segment_takes_what_is_on_it_to_another_vtep() {
     ]);
     apply(&mut c, moved).unwrap();
     let s = c.snapshot();
-    let peer = |vtep, last| s.peer_number(Peer { vtep: VtepIx(vtep), address: [192, 0, 2, last].into() });
+    let peer =
+        |vtep, last| s.peer_number(Peer { vtep: VtepIx(vtep), encap: Encap::Vxlan, address: [192, 0, 2, last].into() });
     assert_eq!((peer(0, 2), peer(0, 3)), (None, None));
-    let vxlan = s.vni(Vni::try_from(7).unwrap()).unwrap();
+    let vxlan = s.network(Encap::Vxlan, 7).unwrap();
     assert_eq!(s.bridge(BridgeId(0)).unwrap().remote, [(vxlan, peer(1, 2).unwrap())]);
     let at = location(&c, 2).unwrap();
-    assert_eq!(at, (vxlan, Some(Peer { vtep: VtepIx(1), address: [192, 0, 2, 3].into() })));
+    assert_eq!(at, (vxlan, Some(Peer { vtep: VtepIx(1), encap: Encap::Vxlan, address: [192, 0, 2, 3].into() })));
 }
 
 #[test]
@@ -148,7 +152,7 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
         }
         for last in 1..6 {
             for vtep in 0..256 {
-                let p = Peer { vtep: VtepIx(vtep), address: [192, 0, 2, last].into() };
+                let p = Peer { vtep: VtepIx(vtep), encap: Encap::Vxlan, address: [192, 0, 2, last].into() };
                 if let (Some(ix), Some(v)) = (s.peer_number(p), s.vtep(VtepIx(vtep))) {
                     lines.push(format!("listed {name} {} {last} {}", v.address, s.is_listed(*id, ix)));
                 }
@@ -158,18 +162,20 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
     for (ix, id) in &ids {
         let segment = s.segment(*ix).unwrap();
         let vtep = match segment.kind {
-            SegmentKind::Vxlan { vtep, vni } => {
-                assert_eq!(s.vni(vni), Some(*ix));
+            SegmentKind::Tunnel { encap, network, vtep } => {
+                assert_eq!(s.network(encap, network.into()), Some(*ix));
                 s.vtep(vtep).map(|v| v.address)
             }
             SegmentKind::Vlan { port, vid } => {
-                assert_eq!(s.attachment(port, vid.map_or(0, u16::from)), Attachment::Segment(*ix, segment.bridge));
+                let there = Attachment::Segment(*ix, segment.bridge, false);
+                assert_eq!(s.attachment(port, false, vid.map_or(0, u16::from)), there);
                 None
             }
+            SegmentKind::Qinq { .. } => None,
         };
         lines.push(format!("segment {id} {} {vtep:?}", names[&segment.bridge]));
     }
-    lines.push(format!("endpoints {} underlay {:?}", s.endpoint_count(), s.attachment(PortId(1), 0)));
+    lines.push(format!("endpoints {} underlay {:?}", s.endpoint_count(), s.attachment(PortId(1), false, 0)));
     lines.sort();
     lines
 }

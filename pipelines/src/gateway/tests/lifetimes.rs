@@ -16,7 +16,7 @@ fn wait(w: &mut World) {
 #[test]
 fn a_peer_taken_off_a_bridge_that_lists_its_peers_gets_no_more_of_its_frames() {
     let mut w = World::new();
-    w.snapshot.set_bridge(RED, Some(BridgeSettings { listed_only: true, ..SETTINGS }));
+    w.snapshot.set_bridge(RED, Some(BridgeSettings { listed_only: true, ..settings() }));
     w.snapshot.list_peer(RED, PeerIx(0), true).expect("room");
     w.snapshot.generation += 1;
     w.send(WAN, &vxlan(10_000, &tenant(MacAddr::BROADCAST, host(2), None)));
@@ -29,7 +29,7 @@ fn a_peer_taken_off_a_bridge_that_lists_its_peers_gets_no_more_of_its_frames() {
     let out = w.send(LAN, &tenant(host(2), host(1), Some(100)));
     assert!(out.iter().all(|(port, _)| *port == PortId(2)), "{out:?}");
     // Nor does another worker's word bring it back.
-    let peer = Some(Peer { vtep: VtepIx(0), address: PEER });
+    let peer = Some(peer(PEER));
     let fact = Fact::Mac { bridge: RED, mac: host(2), segment: SegmentIx(2), peer };
     w.gateway.learned_elsewhere(&w.snapshot, fact, w.now);
     assert_eq!(w.gateway.macs().len(), 1, "host 1 only");
@@ -40,11 +40,12 @@ fn hosts_behind_a_segment_that_moved_to_another_vtep_are_flooded_to() {
     let mut w = World::new();
     w.send(WAN, &vxlan_from(FAR, 10_000, 0, &tenant(MacAddr::BROADCAST, host(2), None)));
     let address = Ipv4Addr::new(192, 0, 2, 9);
-    let vtep = Vtep { port: WAN, address, prefix_len: 24, gateway: None, neighbours: vec![] };
+    let vtep = Vtep { port: WAN, address: address.into(), prefix_len: 24, gateways: vec![], neighbours: vec![] };
     w.snapshot.set_vtep(VtepIx(1), Some(vtep));
     w.snapshot.set_flood(SegmentIx(2), PeerIx(0), false);
-    let kind = SegmentKind::Vxlan { vni: Vni::try_from(10_000).expect("legal"), vtep: VtepIx(1) };
-    w.snapshot.set_segment(SegmentIx(2), Some(Segment { bridge: RED, kind, carry_tags: false }));
+    let kind =
+        SegmentKind::Tunnel { encap: Encap::Vxlan, network: Vni::try_from(10_000).expect("legal"), vtep: VtepIx(1) };
+    w.snapshot.set_segment(SegmentIx(2), Some(segment(RED, kind))).expect("room");
     w.snapshot.generation += 1;
     wait(&mut w);
     assert_eq!((w.gateway.macs().len(), w.gateway.peers().learned()), (0, 0));
@@ -64,7 +65,7 @@ fn as_many_next_hops_as_frames_wait_for_are_released_at_once() {
         shared: true,
     });
     let far = |n| Ipv4Addr::new(192, 0, 2, n);
-    w.snapshot.set_bridge(RED, Some(BridgeSettings { mac_limit: 1000, ..SETTINGS }));
+    w.snapshot.set_bridge(RED, Some(BridgeSettings { mac_limit: 1000, ..settings() }));
     w.snapshot.generation += 1;
     for n in 10..110u8 {
         w.send(WAN, &vxlan_from(far(n), 10_000, 0, &tenant(MacAddr::BROADCAST, host(n), None)));
@@ -72,7 +73,7 @@ fn as_many_next_hops_as_frames_wait_for_are_released_at_once() {
     }
     assert_eq!(w.gateway.held(), 100);
     for n in 10..110u8 {
-        let fact = Fact::Neighbour { port: WAN, address: far(n), mac: host(n) };
+        let fact = Fact::Neighbour { port: WAN, address: far(n).into(), mac: host(n) };
         w.gateway.learned_elsewhere(&w.snapshot, fact, w.now);
     }
     assert_eq!(w.tick(1).len(), 100);
@@ -102,10 +103,10 @@ fn next_hops_that_come_and_go_never_fill_the_table_for_good() {
 fn a_frame_to_nobodys_mac_is_flooded_like_any_unknown_one() {
     let mut w = World::new();
     let first = BridgeId(0);
-    w.snapshot.set_bridge(first, Some(SETTINGS));
+    w.snapshot.set_bridge(first, Some(settings()));
     for (ix, vid) in [(0, 300u16), (6, 301), (7, 302)] {
         let kind = SegmentKind::Vlan { port: LAN, vid: vid.try_into().ok() };
-        w.snapshot.set_segment(SegmentIx(ix), Some(Segment { bridge: first, kind, carry_tags: false }));
+        w.snapshot.set_segment(SegmentIx(ix), Some(segment(first, kind))).expect("room");
     }
     w.snapshot.generation += 1;
     assert_eq!(w.send(LAN, &tenant(MacAddr::ZERO, host(1), Some(301))).len(), 2);

@@ -10,8 +10,8 @@ mod sharing;
 use super::testing::{TestFrame, TestPool, TestPorts};
 use super::{Counters, DropReason, Gateway, Limits};
 use crate::tables::{
-    BridgeId, BridgeSettings, Location, Peer, PeerIx, PortId, PortInfo, Secret, Segment, SegmentIx, SegmentKind,
-    Snapshot, Vtep, VtepIx,
+    BridgeId, BridgeSettings, Encap, Host, Location, MeshId, Peer, PeerIx, PortId, PortInfo, Secret, Segment,
+    SegmentIx, SegmentKind, Snapshot, Vtep, VtepIx,
 };
 use crate::wire::{
     ArpHeader, EtherType, EthernetHeader, Fragment, IpProtocol, Ipv4Header, MacAddr, Tag, TrafficClass, UdpHeader,
@@ -31,12 +31,29 @@ pub(super) const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 pub(super) const PEER_MAC: MacAddr = MacAddr([2, 0xbb, 0, 0, 0, 2]);
 pub(super) const RED: BridgeId = BridgeId(1);
 pub(super) const BLUE: BridgeId = BridgeId(2);
-pub(super) const SETTINGS: BridgeSettings =
-    BridgeSettings { mac_limit: 100, mac_ageing: 300, flood_unknown: true, listed_only: false };
+/// As an operator gets them who sets none, but for a limit that tests reach.
+pub(super) fn settings() -> BridgeSettings {
+    BridgeSettings { mac_limit: 100, ..BridgeSettings::default() }
+}
 
 /// A host's MAC.
 pub(super) fn host(n: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 0, n])
+}
+
+/// A VXLAN peer behind the vtep.
+pub(super) fn peer(address: Ipv4Addr) -> Peer {
+    Peer { vtep: VtepIx(0), encap: Encap::Vxlan, address: address.into() }
+}
+
+/// A tunnel's kind, from the vtep.
+pub(super) fn tunnel(encap: Encap, network: u32) -> SegmentKind {
+    SegmentKind::Tunnel { encap, network: Vni::try_from(network).expect("legal"), vtep: VtepIx(0) }
+}
+
+/// A segment without tags of its frames' own, in the mesh of all.
+pub(super) fn segment(bridge: BridgeId, kind: SegmentKind) -> Segment {
+    Segment { bridge, kind, carry_tags: false, mesh: MeshId(0) }
 }
 
 /// Red: VLAN 100 on LAN, untagged on LAN 2 (port 2), VNI 10000 with one peer. Blue: VLAN 200 on LAN, VNI 20000 with the
@@ -46,19 +63,19 @@ pub(super) fn snapshot() -> Snapshot {
     let info = |mac| PortInfo { mac, mtu: 1600 };
     let mut s = Snapshot::new(secret, &[info(LAN_MAC), info(WAN_MAC), info(MacAddr([2, 0xaa, 0, 0, 0, 2]))]);
     s.generation = 1;
-    let neighbours = vec![(PEER, PEER_MAC)];
-    s.set_vtep(VtepIx(0), Some(Vtep { port: WAN, address: VTEP, prefix_len: 24, gateway: None, neighbours }));
-    s.set_peer(PeerIx(0), Some(Peer { vtep: VtepIx(0), address: PEER })).expect("room");
+    let (address, neighbours) = (VTEP.into(), vec![(PEER.into(), PEER_MAC)]);
+    s.set_vtep(VtepIx(0), Some(Vtep { port: WAN, address, prefix_len: 24, gateways: vec![], neighbours }));
+    s.set_peer(PeerIx(0), Some(peer(PEER))).expect("room");
     for (bridge, vlan, vid, vxlan, vni) in [(RED, 1, 100u16, 2, 10_000u32), (BLUE, 3, 200, 4, 20_000)] {
-        s.set_bridge(bridge, Some(SETTINGS));
+        s.set_bridge(bridge, Some(settings()));
         let kind = SegmentKind::Vlan { port: LAN, vid: vid.try_into().ok() };
-        s.set_segment(SegmentIx(vlan), Some(Segment { bridge, kind, carry_tags: false }));
-        let kind = SegmentKind::Vxlan { vni: Vni::try_from(vni).expect("legal"), vtep: VtepIx(0) };
-        s.set_segment(SegmentIx(vxlan), Some(Segment { bridge, kind, carry_tags: false }));
+        s.set_segment(SegmentIx(vlan), Some(segment(bridge, kind))).expect("room");
+        let kind = tunnel(Encap::Vxlan, vni);
+        s.set_segment(SegmentIx(vxlan), Some(segment(bridge, kind))).expect("room");
         s.set_flood(SegmentIx(vxlan), PeerIx(0), true);
     }
     let kind = SegmentKind::Vlan { port: PortId(2), vid: None };
-    s.set_segment(SegmentIx(5), Some(Segment { bridge: RED, kind, carry_tags: false }));
+    s.set_segment(SegmentIx(5), Some(segment(RED, kind))).expect("room");
     s
 }
 
@@ -125,7 +142,7 @@ impl World {
             true => Location { segment: SegmentIx(2), peer: Some(PeerIx(0)) },
             false => Location { segment: SegmentIx(1), peer: None },
         };
-        self.snapshot.set_endpoint(RED, mac, Some(at)).expect("room");
+        self.snapshot.set_endpoint(RED, mac, Some(Host { at, addressed: false })).expect("room");
         self.snapshot.generation += 1;
     }
 }

@@ -142,8 +142,8 @@ fn what_is_learned_on_a_segment_is_forgotten_with_it() {
     let mut w = World::new();
     w.send(LAN, &tenant(MacAddr::BROADCAST, host(1), Some(100)));
     let kind = SegmentKind::Vlan { port: LAN, vid: 100.try_into().ok() };
-    w.snapshot.set_segment(SegmentIx(1), None);
-    w.snapshot.set_segment(SegmentIx(1), Some(Segment { bridge: BLUE, kind, carry_tags: false }));
+    w.snapshot.set_segment(SegmentIx(1), None).expect("room");
+    w.snapshot.set_segment(SegmentIx(1), Some(segment(BLUE, kind))).expect("room");
     w.snapshot.generation += 1;
     let out = w.send(WAN, &vxlan(10_000, &tenant(host(1), host(2), None)));
     assert!(out.iter().all(|(port, _)| *port == PortId(2)), "nothing of red's reaches blue: {out:?}");

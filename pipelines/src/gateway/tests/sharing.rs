@@ -99,7 +99,7 @@ fn an_answer_that_is_no_news_to_who_hears_it_is_passed_on_to_who_asked() {
 #[test]
 fn an_offer_that_finds_no_room_is_made_again() {
     let mut w = shared();
-    let fact = Fact::Neighbour { port: WAN, address: PEER, mac: PEER_MAC };
+    let fact = Fact::Neighbour { port: WAN, address: PEER.into(), mac: PEER_MAC };
     while w.gateway.push_offer(fact) {}
     w.send(LAN, &tenant(MacAddr::BROADCAST, host(1), Some(100)));
     while w.gateway.next_offer().is_some() {}

@@ -263,7 +263,13 @@ fn endpoints(traffic: Traffic) -> Result<Vec<Object>> {
     let bridge: Name = BRIDGE.parse()?;
     let endpoint = |n| {
         let mac = Traffic::destination(n).try_into()?;
-        Ok(Object::Endpoint(Endpoint { bridge: bridge.clone(), mac, location: location.clone(), ips: Vec::new() }))
+        Ok(Object::Endpoint(Endpoint {
+            bridge: bridge.clone(),
+            mac,
+            location: location.clone(),
+            ips: Vec::new(),
+            allowed_pairs: Vec::new(),
+        }))
     };
     (0..traffic.macs).map(endpoint).collect()
 }

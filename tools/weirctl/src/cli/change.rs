@@ -177,7 +177,7 @@ pub struct AddVtep {
     pub address: IpPrefix,
     /// The next hop for peers outside that net
     #[arg(long, value_name = "ADDRESS")]
-    pub gateway: Option<IpAddr>,
+    pub gateway: Vec<IpAddr>,
     /// A next hop whose MAC is configured instead of resolved by ARP; may be repeated
     #[arg(long, value_name = "ADDRESS=MAC", value_parser = neighbour)]
     pub neighbour: Vec<(IpAddr, Mac)>,
@@ -212,7 +212,7 @@ pub struct VtepFields {
     pub address: Option<IpPrefix>,
     /// The next hop for peers outside that net
     #[arg(long, value_name = "ADDRESS")]
-    pub gateway: Option<IpAddr>,
+    pub gateway: Vec<IpAddr>,
     /// No next hop for peers outside that net
     #[arg(long, conflicts_with = "gateway")]
     pub no_gateway: bool,
