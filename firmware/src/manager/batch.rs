@@ -3,14 +3,15 @@
 //! Owns: making the changes, judging the result, and undoing them. The batch is made in place and remembered in a log
 //! of what was there before, so that both ways cost what the batch touches, not what the state holds.
 
-use super::desired::Desired;
+use super::desired::{Desired, Put};
 use super::key::ObjectKey;
 use super::rules::{self, Broken};
 use crate::config::Tables;
 use rustc_hash::{FxBuildHasher, FxHashSet};
+use std::hash::BuildHasher;
 use weir_api::id::Name;
 use weir_api::message::{Applied, Error, Fault, Op, code};
-use weir_api::object::{Kind, Object};
+use weir_api::object::{Key, Kind, Object};
 
 /// One object that is different now.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Change {
     /// Which one.
     pub key: ObjectKey,
     /// What was there before.
-    pub old: Option<Object>,
+    pub old: Option<Box<Object>>,
     /// Whether there is one now; the state has it.
     pub there: bool,
 }
@@ -62,53 +63,82 @@ pub fn make(
 /// Makes a batch undone again.
 pub fn undo(state: &mut Desired, changes: Vec<Change>) {
     for change in changes.into_iter().rev() {
-        state.set(&change.key, change.old);
+        state.set(&change.key, change.old.map(|old| *old));
+    }
+}
+
+/// What a batch has named so far. What it changed, its changes say.
+struct Named {
+    /// Of every key, its hash: a set of a hundred thousand keys would not fit into a cache.
+    hashes: FxHashSet<u64>,
+    /// Those whose object was there already.
+    same: Vec<ObjectKey>,
+}
+
+impl Named {
+    /// Whether a key is named for the first time.
+    fn is_new(&mut self, key: &ObjectKey, changes: &[Change]) -> bool {
+        self.hashes.insert(FxBuildHasher.hash_one(key))
+            || !(self.same.contains(key) || changes.iter().any(|change| change.key == *key))
+    }
+
+    /// What a whole state does not name, in order.
+    fn unnamed(&self, state: &Desired, changes: &[Change]) -> Vec<ObjectKey> {
+        let named: FxHashSet<&ObjectKey> = self.same.iter().chain(changes.iter().map(|change| &change.key)).collect();
+        state.keys().filter(|key| !named.contains(key)).collect()
     }
 }
 
 /// Makes the changes, and returns for each of them its place among the ops.
 fn perform(state: &mut Desired, ops: Vec<Op>, replace: bool, changes: &mut Vec<Change>) -> Result<Vec<usize>, Error> {
     let mut origins = Vec::with_capacity(ops.len());
-    let mut named = FxHashSet::with_capacity_and_hasher(ops.len(), FxBuildHasher);
-    for (i, op) in ops.into_iter().enumerate() {
-        let (key, new) = match op {
-            Op::Put(object) => (ObjectKey::of(&object), Some(object)),
-            Op::Delete(key) => {
-                let path = format!("ops[{i}].delete");
-                if replace {
-                    let why = "with replace, what is not put is deleted: the batch has puts only";
-                    return Err(fault(code::INVALID_PARAMS, why, path, key));
-                }
-                let parsed = ObjectKey::parse(key.kind, &key.id)
-                    .map_err(|why| fault(code::INVALID_PARAMS, why, format!("{path}.id"), &key.id))?;
-                (parsed, None)
-            }
+    let hashes = FxHashSet::with_capacity_and_hasher(ops.len(), FxBuildHasher);
+    let mut named = Named { hashes, same: Vec::new() };
+    for (i, mut op) in ops.into_iter().enumerate() {
+        let (key, verb) = match &op {
+            Op::Put(object) => (ObjectKey::of(object), "put"),
+            Op::Delete(key) => (to_delete(key, i, replace)?, "delete"),
         };
-        let path = || format!("ops[{i}].{}", if new.is_some() { "put" } else { "delete" });
-        if !named.insert(key.clone()) {
+        if !named.is_new(&key, changes) {
             let why = format!("the batch names {key} twice");
-            return Err(fault(code::INVALID_PARAMS, why, path(), key.id()));
+            return Err(fault(code::INVALID_PARAMS, why, format!("ops[{i}].{verb}"), key.id()));
         }
-        if new.as_ref().is_some_and(|object| state.holds(object)) {
-            continue;
-        }
-        let there = new.is_some();
-        let old = state.set(&key, new);
-        if !there && old.is_none() {
-            let why = format!("there is no {key}");
-            return Err(fault(code::NOT_FOUND, why, format!("ops[{i}].delete.id"), key.id()));
-        }
-        changes.push(Change { key, old, there });
+        let (old, there) = match &mut op {
+            Op::Put(object) => match state.put(&key, object) {
+                Put::Same => {
+                    named.same.push(key);
+                    continue;
+                }
+                Put::Set(old) => (old, true),
+            },
+            Op::Delete(_) => match state.set(&key, None) {
+                None => {
+                    let why = format!("there is no {key}");
+                    return Err(fault(code::NOT_FOUND, why, format!("ops[{i}].delete.id"), key.id()));
+                }
+                old => (old, false),
+            },
+        };
+        changes.push(Change { key, old: old.map(Box::new), there });
         origins.push(i);
     }
     if replace {
-        let gone: Vec<_> = state.keys().filter(|key| !named.contains(key)).collect();
-        for key in gone.into_iter().rev() {
-            let old = state.set(&key, None);
+        for key in named.unnamed(state, changes).into_iter().rev() {
+            let old = state.set(&key, None).map(Box::new);
             changes.push(Change { key, old, there: false });
         }
     }
     Ok(origins)
+}
+
+/// What the i-th op is to delete.
+fn to_delete(key: &Key, i: usize, replace: bool) -> Result<ObjectKey, Error> {
+    if replace {
+        let why = "with replace, what is not put is deleted: the batch has puts only";
+        return Err(fault(code::INVALID_PARAMS, why, format!("ops[{i}].delete"), key));
+    }
+    ObjectKey::parse(key.kind, &key.id)
+        .map_err(|why| fault(code::INVALID_PARAMS, why, format!("ops[{i}].delete.id"), &key.id))
 }
 
 /// Judges what is different. What a replace deleted has no op, and needs no judging: all that stays is put.

@@ -6,8 +6,10 @@
 use super::key::ObjectKey;
 use super::table::Table;
 use rustc_hash::FxHashMap;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
+use std::mem::{replace, take};
 use std::net::IpAddr;
 use weir_api::id::{AllowedPair, Location, Mac, Name, SegmentId};
 use weir_api::object::{Bridge, Endpoint, Kind, Object, Peer, Segment, Vtep};
@@ -21,6 +23,15 @@ pub struct Host {
     pub ips: Vec<IpAddr>,
     /// What it may hold besides.
     pub allowed_pairs: Vec<AllowedPair>,
+}
+
+/// What a put came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Put {
+    /// Exactly this object was there already.
+    Same,
+    /// It is there now; before it stood this.
+    Set(Option<Object>),
 }
 
 /// Every configured object.
@@ -72,18 +83,46 @@ impl Desired {
         }
     }
 
-    /// Whether exactly this object is there.
-    pub fn holds(&self, object: &Object) -> bool {
-        match object {
+    /// Puts an object, unless exactly that is there. `key` is its own. An endpoint's lists are taken out of it: there are many
+    /// endpoints, and copying whole objects around was what putting them cost.
+    pub fn put(&mut self, key: &ObjectKey, object: &mut Object) -> Put {
+        let same = match object {
             Object::Bridge(o) => self.bridges.get(&o.name) == Some(o),
             Object::Vtep(o) => self.vteps.get(&o.name) == Some(o),
             Object::Segment(o) => self.segments.get(&o.id) == Some(o),
             Object::Peer(o) => self.peers.get(&o.segment).and_then(|p| p.get(&o.address)) == Some(&o.mesh),
-            Object::Endpoint(o) => {
-                let host = self.endpoints.get(&o.bridge).and_then(|hosts| hosts.get(&o.mac));
-                host.is_some_and(|h| h.location == o.location && h.ips == o.ips && h.allowed_pairs == o.allowed_pairs)
+            Object::Endpoint(o) => return self.put_endpoint(o),
+        };
+        if same { Put::Same } else { Put::Set(self.set(key, Some(object.clone()))) }
+    }
+
+    fn put_endpoint(&mut self, new: &mut Endpoint) -> Put {
+        let Endpoint { bridge, mac, location, ips, allowed_pairs } = new;
+        let hosts = self.endpoints.get_or_default(bridge);
+        let host = |ips: &mut _, allowed_pairs: &mut _| Host {
+            location: location.clone(),
+            ips: take(ips),
+            allowed_pairs: take(allowed_pairs),
+        };
+        let old = match hosts.entry(*mac) {
+            Entry::Occupied(place) => {
+                let old = place.into_mut();
+                if old.location == *location && old.ips == *ips && old.allowed_pairs == *allowed_pairs {
+                    return Put::Same;
+                }
+                Some(replace(old, host(ips, allowed_pairs)))
             }
-        }
+            Entry::Vacant(place) => {
+                place.insert(host(ips, allowed_pairs));
+                self.endpoint_count += 1;
+                None
+            }
+        };
+        self.remember_place(bridge, location);
+        Put::Set(old.map(|old| {
+            self.forget_place(bridge, &old.location);
+            endpoint(bridge, *mac, old)
+        }))
     }
 
     /// Every key there is.
@@ -118,11 +157,11 @@ impl Desired {
                 self.set_peer(segment, *address, Some(o.mesh))
             }
             (ObjectKey::Peer(segment, address), None) => self.set_peer(segment, *address, None),
-            (ObjectKey::Endpoint(bridge, mac), Some(Object::Endpoint(o))) => {
-                let host = Host { location: o.location, ips: o.ips, allowed_pairs: o.allowed_pairs };
-                self.set_endpoint(bridge, *mac, Some(host))
-            }
-            (ObjectKey::Endpoint(bridge, mac), None) => self.set_endpoint(bridge, *mac, None),
+            (ObjectKey::Endpoint(..), Some(Object::Endpoint(mut o))) => match self.put_endpoint(&mut o) {
+                Put::Same => Some(Object::Endpoint(o)),
+                Put::Set(old) => old,
+            },
+            (ObjectKey::Endpoint(bridge, mac), None) => self.remove_endpoint(bridge, *mac),
             (key, Some(object)) => panic!("{key} is not the key of {object:?}"),
         }
     }
@@ -205,38 +244,29 @@ impl Desired {
         before.map(|mesh| Object::Peer(Peer { segment: segment.clone(), address, mesh }))
     }
 
-    fn set_endpoint(&mut self, bridge: &Name, mac: Mac, new: Option<Host>) -> Option<Object> {
-        if let Some(host) = &new {
-            let by_bridge = match self.endpoints_on.get_mut(&host.location.segment) {
-                Some(by_bridge) => by_bridge,
-                None => self.endpoints_on.entry(host.location.segment.clone()).or_default(),
-            };
-            match by_bridge.get_mut(bridge) {
-                Some(count) => *count += 1,
-                None => drop(by_bridge.insert(bridge.clone(), 1)),
-            }
-            if let Some(peer) = host.location.peer {
-                increment(&mut self.remotes, &peer);
-            }
+    fn remove_endpoint(&mut self, bridge: &Name, mac: Mac) -> Option<Object> {
+        let hosts = self.endpoints.get_mut(bridge)?;
+        let old = hosts.remove(&mac)?;
+        if hosts.is_empty() {
+            self.endpoints.remove(bridge);
         }
-        let old = match new {
-            Some(host) => {
-                let old = self.endpoints.get_or_default(bridge).insert(mac, host);
-                self.endpoint_count += usize::from(old.is_none());
-                old
-            }
-            None => {
-                let hosts = self.endpoints.get_mut(bridge)?;
-                let old = hosts.remove(&mac);
-                if hosts.is_empty() {
-                    self.endpoints.remove(bridge);
-                }
-                self.endpoint_count -= usize::from(old.is_some());
-                old
-            }
-        }?;
+        self.endpoint_count -= 1;
         self.forget_place(bridge, &old.location);
         Some(endpoint(bridge, mac, old))
+    }
+
+    fn remember_place(&mut self, bridge: &Name, location: &Location) {
+        let by_bridge = match self.endpoints_on.get_mut(&location.segment) {
+            Some(by_bridge) => by_bridge,
+            None => self.endpoints_on.entry(location.segment.clone()).or_default(),
+        };
+        match by_bridge.get_mut(bridge) {
+            Some(count) => *count += 1,
+            None => drop(by_bridge.insert(bridge.clone(), 1)),
+        }
+        if let Some(peer) = location.peer {
+            increment(&mut self.remotes, &peer);
+        }
     }
 
     fn forget_place(&mut self, bridge: &Name, location: &Location) {

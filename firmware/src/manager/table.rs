@@ -6,6 +6,7 @@
 use rustc_hash::FxHashMap;
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::ops::RangeBounds;
 
@@ -77,10 +78,13 @@ impl<K: Hash + Ord + Clone, V> Table<K, V> {
     where
         V: Default,
     {
-        if !self.map.contains_key(key) {
-            self.order.insert(key.clone());
+        match self.map.entry(key.clone()) {
+            Entry::Occupied(place) => place.into_mut(),
+            Entry::Vacant(place) => {
+                self.order.insert(key.clone());
+                place.insert(V::default())
+            }
         }
-        self.map.entry(key.clone()).or_default()
     }
 
     /// Takes an entry out.

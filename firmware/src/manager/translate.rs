@@ -113,7 +113,7 @@ impl Translator {
         let rehomed = self.rehomed(state, changes);
         let mut shift = Shift::default();
         for change in changes.iter().filter(|c| c.old.is_some()) {
-            self.leave(&mut next, &change.key, change.old.as_ref(), change.there, &mut shift);
+            self.leave(&mut next, &change.key, change.old.as_deref(), change.there, &mut shift);
         }
         for (key, object) in &rehomed {
             self.leave(&mut next, key, Some(object), true, &mut shift);
@@ -155,7 +155,8 @@ impl Translator {
     fn rehomed(&self, state: &Desired, changes: &[Change]) -> Vec<(ObjectKey, Object)> {
         let mut rehomed = Vec::new();
         for change in changes {
-            let (ObjectKey::Segment(id), Some(Object::Segment(old)), true) = (&change.key, &change.old, change.there)
+            let (ObjectKey::Segment(id), Some(Object::Segment(old)), true) =
+                (&change.key, change.old.as_deref(), change.there)
             else {
                 continue;
             };
