@@ -40,6 +40,8 @@ named! {
         MalformedUdp = "malformed_udp",
         /// An ARP message that is cut or of other lengths than Ethernet's and IPv4's.
         MalformedArp = "malformed_arp",
+        /// A neighbour discovery message that breaks a rule of RFC 4861 §7.1.
+        MalformedNd = "malformed_nd",
         /// An outer IPv4 header whose checksum is wrong.
         OuterChecksum = "outer_checksum",
         /// A fragment of an outer datagram: tunnels are not reassembled.
@@ -48,8 +50,14 @@ named! {
         UnknownVlan = "unknown_vlan",
         /// A VNI that no segment has.
         UnknownVni = "unknown_vni",
+        /// A VSID that no segment has.
+        UnknownVsid = "unknown_vsid",
         /// VXLAN without the I flag (RFC 7348 §5).
         VxlanFlags = "vxlan_flags",
+        /// GRE that is no NVGRE: another version or protocol, a checksum or sequence number, no key (RFC 7637 §3.2).
+        GreFlags = "gre_flags",
+        /// Geneve of another version or protocol, a control packet, or with critical options (RFC 8926 §3.4, §3.5).
+        GeneveFlags = "geneve_flags",
         /// From a peer that the bridge does not list, where it asks for that.
         PeerNotListed = "peer_not_listed",
         /// A VLAN tag of its own, from or to a tunnel whose segment does not carry tags (RFC 7348 §6.1), or to an untagged
@@ -63,7 +71,7 @@ named! {
         NotForUs = "not_for_us",
         /// To a MAC that is where the frame came from.
         SameSegment = "same_segment",
-        /// From a tunnel to a tunnel of the same mesh.
+        /// From a tunnel to a tunnel of the same full mesh.
         SplitHorizon = "split_horizon",
         /// To be flooded, and the bridge has no other place.
         NoFloodTarget = "no_flood_target",
@@ -115,10 +123,14 @@ named! {
         Flooded = "flooded",
         /// An ARP request for a vtep was answered.
         ArpAnswered = "arp_answered",
+        /// A neighbour solicitation for a vtep was answered.
+        NdAnswered = "nd_answered",
         /// A ping to a vtep was answered.
         EchoAnswered = "echo_answered",
         /// An ARP request was sent for a next hop.
         ArpAsked = "arp_asked",
+        /// A neighbour solicitation was sent for a next hop.
+        NdAsked = "nd_asked",
         /// A next hop answered.
         NeighbourConfirmed = "neighbour_confirmed",
         /// A next hop did not.

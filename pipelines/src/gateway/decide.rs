@@ -46,12 +46,25 @@ impl<F: Frame> Gateway<F> {
         if place == p.place {
             return Decision::Drop(DropReason::SameSegment);
         }
-        if let (Some(peer), Some(origin)) = (place.peer(), p.origin) {
-            // A peer that got its number within this burst is the same one without it.
-            let back = place.segment() == p.place.segment() && self.peers.peer(snapshot, peer) == Some(origin);
-            return Decision::Drop(if back { DropReason::SameSegment } else { DropReason::SplitHorizon });
+        if p.tunnel && place.peer().is_some() {
+            self.relay(snapshot, p, place, segment)
+        } else {
+            Decision::Forward(place, segment)
         }
-        Decision::Forward(place, segment)
+    }
+
+    /// A frame from a tunnel to a tunnel: only from one mesh to another.
+    #[cold]
+    fn relay<'s>(&self, snapshot: &Snapshot, p: &Parsed, place: Place, segment: &'s Segment) -> Decision<'s> {
+        let peer = place.peer().and_then(|ix| self.peers.peer(snapshot, ix));
+        // A peer that got its number within this burst is the same one without it.
+        if place.segment() == p.place.segment() && p.stranger.is_some() && p.stranger == peer {
+            return Decision::Drop(DropReason::SameSegment);
+        }
+        match snapshot.mesh(place.segment(), segment, place.peer()) {
+            mesh if mesh == p.mesh => Decision::Drop(DropReason::SplitHorizon),
+            _ => Decision::Forward(place, segment),
+        }
     }
 
     /// A frame to a MAC that is not known.

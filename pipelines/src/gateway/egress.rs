@@ -1,12 +1,12 @@
 //! Egress: frames to the ports, one or many.
 //!
-//! Flooding is head-end replication: a copy to each VLAN segment of the bridge but the one it came from, and, unless it
-//! came from a tunnel, to each peer (split horizon: peers of a full mesh have had their own copy).
+//! Flooding is head-end replication: a copy to each VLAN segment of the bridge but the one it came from, and to each peer
+//! but, if it came from a tunnel, those of the same full mesh, who have had their own copy (split horizon).
 
 use super::counters::{DropReason, Event};
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
-use crate::tables::{Place, PortId};
+use crate::tables::{PeerIx, Place, PortId, SegmentIx};
 use crate::{Egress, Frame, Pool};
 
 impl<F: Frame> Gateway<F> {
@@ -32,9 +32,12 @@ impl<F: Frame> Gateway<F> {
         };
         self.counters.count(Event::Flooded);
         let local = bridge.local.iter().filter(|&&ix| ix != p.place.segment()).map(|&ix| Place::new(ix, None));
-        let remote = bridge.remote.iter().map(|&(ix, peer)| Place::new(ix, Some(peer)));
-        let tunnels = if p.is_from_tunnel() { 0 } else { bridge.remote.len() };
-        let mut places = local.chain(remote.take(tunnels));
+        let is_beyond = |(ix, peer): &(SegmentIx, PeerIx)| {
+            let mesh = snapshot.segment(*ix).map(|segment| snapshot.mesh(*ix, segment, Some(*peer)));
+            !p.tunnel || mesh.is_some_and(|mesh| mesh != p.mesh)
+        };
+        let remote = bridge.remote.iter().filter(|target| is_beyond(target));
+        let mut places = local.chain(remote.map(|&(ix, peer)| Place::new(ix, Some(peer))));
         // All but the last get copies, the last the frame itself.
         let Some(mut place) = places.next() else {
             return self.refuse(turn.port, frame, DropReason::NoFloodTarget);

@@ -1,17 +1,22 @@
 //! Ingress: which bridge a frame belongs to, or that it is for the gateway itself, or why it is dropped.
 //!
-//! Read first: IEEE 802.1Q-2018 §6.9 (tags), RFC 7348 §4 and §5 (VXLAN), RFC 1122 §3.2.1 (what a host checks).
+//! Read first: IEEE 802.1Q-2018 §6.9 (tags), RFC 7348 §4 and §5 (VXLAN), RFC 7637 §3 (NVGRE), RFC 8926 §3 (Geneve),
+//! RFC 6936 §4 (UDP over IPv6 without checksum), RFC 1122 §3.2.1 (what a host checks).
 
 use super::DropReason;
 use super::parse::{self, Link, Parsed};
 use super::pipeline::Gateway;
-use super::tunnels::{Found, Outer, TunnelKey};
-use crate::tables::{Attachment, BridgeId, Encap, Peer, Place, PortId, SegmentKind, Snapshot};
-use crate::wire::{EtherType, IpProtocol, Ipv4, MacAddr, Malformed, Tag, TrafficClass, Udp, VXLAN_PORT, Vni, Vxlan};
+use super::tunnels::{Found, Outer, TunnelKey, Tunnels, checksum_holds};
+use crate::tables::{Attachment, BridgeId, Encap, Peer, Place, PortId, SegmentIx, SegmentKind, Snapshot, VtepIx};
+use crate::wire::{
+    EtherType, GENEVE_PORT, Geneve, IpProtocol, Ipv4, Ipv6, MacAddr, Malformed, Nvgre, Tag, TrafficClass, Udp,
+    VXLAN_PORT, Vxlan, solicited_node,
+};
 use crate::{Checksum, Frame};
+use core::net::IpAddr;
 
 /// So many bytes are brought into the first segment of a frame that has several: an outer header with a tag and IPv4 options
-/// (94), an inner one with two tags (22) and IPv6 extension headers as far as they are walked, and UDP's (112).
+/// (94) or IPv6 (74), Geneve options as far as they fit, an inner one with two tags (22) and IPv6 extension headers as far as they are walked, and UDP's (112).
 const HEADERS: usize = 256;
 
 /// 01-80-C2-00-00-0x, but for the last digit.
@@ -22,7 +27,7 @@ const LINK_LOCAL_CONTROL: u64 = 0x0180_c200_0000 >> 4;
 pub(super) enum Arrival {
     /// A tenant's: its lane says the rest.
     Bridged,
-    /// For the gateway itself: ARP or ICMP on the underlay. The number says where its EtherType is.
+    /// For the gateway itself: ARP, neighbour discovery or ping on the underlay. The number says where its EtherType is.
     Local(u16),
     /// Nothing that goes on.
     Dropped(DropReason),
@@ -39,20 +44,19 @@ impl<F: Frame> Gateway<F> {
         let Some((mut link, mut rest)) = Link::parse(frame.head()) else {
             return Arrival::Dropped(DropReason::Truncated);
         };
-        let (mut rest_at, mut tci) = (12, 0);
-        if link.ether_type == EtherType::VLAN {
+        let (mut rest_at, mut tci, mut service) = (12, 0, false);
+        if link.ether_type.is_tag() {
+            service = link.ether_type == EtherType::SERVICE_VLAN;
             let Ok((tag, next, behind)) = Tag::parse(link.ether_type, rest) else {
                 return Arrival::Dropped(DropReason::Truncated);
             };
             (link.ether_type, rest_at, tci, rest) = (next, 16, tag.tci(), behind);
-        } else if link.ether_type == EtherType::SERVICE_VLAN {
-            // A service tag (802.1ad) is no customer's, and none of ours.
-            return Arrival::Dropped(DropReason::UnknownVlan);
         }
-        (lane.rest_at, lane.priority, lane.origin, lane.ecn) = (rest_at, tci & 0xf000, None, None);
-        let outcome = match snapshot.attachment(port, false, tci & 0x0fff) {
-            Attachment::Segment(ix, bridge, _) => {
-                lane.place = Place::new(ix, None);
+        (lane.rest_at, lane.priority, lane.ecn) = (rest_at, tci & 0xf000, None);
+        (lane.tunnel, lane.stranger) = (false, None);
+        let outcome = match snapshot.attachment(port, service, tci & 0x0fff) {
+            Attachment::Segment(ix, bridge, secure) => {
+                (lane.place, lane.secure) = (Place::new(ix, None), secure);
                 tenant(snapshot, bridge, link, rest, len, lane)
             }
             Attachment::Underlay => match self.underlay(snapshot, port, link, rest_at, frame, lane) {
@@ -60,7 +64,11 @@ impl<F: Frame> Gateway<F> {
                 Ok(false) => Ok(()),
                 Err(reason) => Err(reason),
             },
-            Attachment::Stacked | Attachment::None => Err(DropReason::UnknownVlan),
+            Attachment::Stacked => {
+                let find = |inner| snapshot.qinq(port, service, tci & 0x0fff, inner);
+                stacked(snapshot, find, link, rest, len, lane)
+            }
+            Attachment::None => Err(DropReason::UnknownVlan),
         };
         match outcome {
             Ok(()) => Arrival::Bridged,
@@ -84,19 +92,22 @@ impl<F: Frame> Gateway<F> {
             return Err(DropReason::SourceMac);
         }
         let at = usize::from(rest_at) + 2;
+        let head = frame.head().get(at..).unwrap_or(&[]);
+        let available = frame.len() - at;
         if link.to == own && link.ether_type == EtherType::IPV4 {
-            let head = frame.head().get(at..).unwrap_or(&[]);
-            if let Some(outer) = Outer::parse(head, frame.len() - at)
+            if let Some(outer) = Outer::parse4(head, available, port)
                 && frame.ip_checksum() != Checksum::Bad
-                && (frame.ip_checksum() == Checksum::Good || outer.checksum_holds())
+                && (frame.ip_checksum() == Checksum::Good || checksum_holds(head))
+                && let Some(found) = self.tunnels4.get(outer.key, snapshot, &self.peers)
             {
-                let key = TunnelKey::new(outer.source(), outer.destination(), outer.vni(), port);
-                if let Some(&found) = self.tunnels.get(key, snapshot, &self.peers) {
-                    let inner = &head[Outer::LEN..];
-                    let span = Span { at: at + Outer::LEN, end: at + 20 + outer.udp_len(), class: outer.class() };
-                    return decapsulated(snapshot, found, span, inner, lane).map(|()| false);
-                }
+                return found.enter(snapshot, &outer, at, head, lane).map(|()| false);
             }
+        } else if link.to == own
+            && link.ether_type == EtherType::IPV6
+            && let Some(outer) = Outer::parse6(head, available, port)
+            && let Some(found) = self.tunnels6.get(outer.key, snapshot, &self.peers)
+        {
+            return found.enter(snapshot, &outer, at, head, lane).map(|()| false);
         }
         self.underlay_in_full(snapshot, port, link, at, frame, lane)
     }
@@ -114,53 +125,41 @@ impl<F: Frame> Gateway<F> {
     ) -> Result<bool, DropReason> {
         let to = MacAddr::from_bits(link.to);
         let ours = snapshot.ports().get(port.index()).is_some_and(|p| p.mac == to);
-        if !(ours || to.is_broadcast() && link.ether_type == EtherType::ARP) {
-            return Err(DropReason::NotForUs);
-        }
-        if link.ether_type == EtherType::ARP {
-            return Ok(true);
-        }
-        if link.ether_type != EtherType::IPV4 {
-            return Err(DropReason::NotForUs);
-        }
-        let head = frame.head();
-        let ip = Ipv4::parse_head(&head[ip_at..], frame.len() - ip_at).map_err(|_| DropReason::MalformedIpv4)?;
-        let vtep = snapshot.vtep_at(port, ip.destination().into()).ok_or(DropReason::NotForUs)?;
-        // Nobody to answer, and no peer: no single host has such an address (RFC 1122 §3.2.1.3), or it is the vtep's own.
-        if matches!(ip.source().octets()[0], 0 | 127 | 224..) || ip.source() == ip.destination() {
-            return Err(DropReason::NotForUs);
-        }
-        match frame.ip_checksum() {
-            Checksum::Good => {}
-            Checksum::Unknown if ip.checksum_holds() => {}
-            Checksum::Bad | Checksum::Unknown => return Err(DropReason::OuterChecksum),
-        }
-        if ip.fragment().is_fragment() {
-            return Err(DropReason::OuterFragment);
-        }
-        match ip.protocol() {
-            IpProtocol::UDP => {}
-            IpProtocol::ICMP => return Ok(true),
+        match link.ether_type {
+            EtherType::ARP if ours || to.is_broadcast() => return Ok(true),
+            EtherType::IPV4 if ours => {}
+            EtherType::IPV6 if ours || to.is_multicast() => {}
             _ => return Err(DropReason::NotForUs),
         }
-        let udp_at = ip_at + ip.header_len();
-        let behind = head.get(udp_at..).ok_or(DropReason::Truncated)?;
-        let udp = Udp::parse_head(behind, ip.total_len() - ip.header_len()).map_err(|_| DropReason::MalformedUdp)?;
-        if udp.destination() != VXLAN_PORT {
-            return Err(DropReason::NotForUs);
+        let (head, available) = (&frame.head()[ip_at..], frame.len() - ip_at);
+        let outer = match link.ether_type {
+            EtherType::IPV4 => outer4(snapshot, port, head, available, frame.ip_checksum())?,
+            _ => outer6(snapshot, port, head, available, ours)?,
+        };
+        let Some((vtep, outer)) = outer else { return Ok(true) };
+        let behind = head.get(outer.at..).ok_or(DropReason::Truncated)?;
+        let (encap, network, span) = match outer.protocol {
+            IpProtocol::UDP => datagram(&outer, behind, ip_at)?,
+            _ => {
+                let (gre, _) = Nvgre::parse(behind).map_err(|e| match e {
+                    Malformed::Truncated => DropReason::Truncated,
+                    _ => DropReason::GreFlags,
+                })?;
+                let at = ip_at + outer.at + 8;
+                (Encap::Nvgre, gre.vsid_bits(), Span { at, end: ip_at + outer.end, class: outer.class })
+            }
+        };
+        let origin = Peer { vtep, encap, address: outer.source };
+        let found = self.find_tunnel(snapshot, network, origin, lane)?;
+        // A peer without a number may get one with this very frame.
+        if lane.stranger.is_none() {
+            let (fast4, fast6) = (Outer::parse4(head, available, port), Outer::parse6(head, available, port));
+            match link.ether_type {
+                EtherType::IPV4 => remember(&mut self.tunnels4, fast4, snapshot, &self.peers, found),
+                _ => remember(&mut self.tunnels6, fast6, snapshot, &self.peers, found),
+            }
         }
-        let (vxlan, inner) = Vxlan::parse(&behind[8..]).map_err(|e| match e {
-            Malformed::NoVni => DropReason::VxlanFlags,
-            _ => DropReason::Truncated,
-        })?;
-        let key = TunnelKey::new(ip.source().to_bits(), ip.destination().to_bits(), vxlan.vni().into(), port);
-        let span = Span { at: udp_at + 16, end: udp_at + udp.len(), class: ip.traffic_class() };
-        let found = self.find_tunnel(
-            snapshot,
-            key,
-            vxlan.vni(),
-            Peer { vtep, encap: Encap::Vxlan, address: ip.source().into() },
-        )?;
+        let inner = frame.head().get(span.at..).unwrap_or(&[]);
         decapsulated(snapshot, found, span, inner, lane).map(|()| false)
     }
 
@@ -168,29 +167,185 @@ impl<F: Frame> Gateway<F> {
     fn find_tunnel(
         &mut self,
         snapshot: &Snapshot,
-        key: TunnelKey,
-        vni: Vni,
+        network: u32,
         origin: Peer,
+        lane: &mut Parsed,
     ) -> Result<Found, DropReason> {
-        let ix = snapshot.network(Encap::Vxlan, vni.into()).ok_or(DropReason::UnknownVni)?;
-        let segment = snapshot.segment(ix).ok_or(DropReason::UnknownVni)?;
+        let unknown = if origin.encap == Encap::Nvgre { DropReason::UnknownVsid } else { DropReason::UnknownVni };
+        let ix = snapshot.network(origin.encap, network).ok_or(unknown)?;
+        let segment = snapshot.segment(ix).ok_or(unknown)?;
         match segment.kind {
             SegmentKind::Tunnel { vtep, .. } if vtep == origin.vtep => {}
-            _ => return Err(DropReason::UnknownVni),
+            _ => return Err(unknown),
         }
         let peer = self.peers.find(snapshot, origin);
-        let bridge = snapshot.bridge(segment.bridge).ok_or(DropReason::UnknownVni)?;
-        if bridge.settings.listed_only && !peer.is_some_and(|p| snapshot.is_listed(segment.bridge, p)) {
+        let settings = snapshot.bridge(segment.bridge).ok_or(unknown)?.settings;
+        if settings.listed_only && !peer.is_some_and(|p| snapshot.is_listed(segment.bridge, p)) {
             return Err(DropReason::PeerNotListed);
         }
-        let (place, carry_tags) = (Place::new(ix, peer), segment.carry_tags);
-        let found = Found { place, origin, bridge: segment.bridge, carry_tags };
-        // A peer without a number may get one with this very frame.
-        if peer.is_some() {
-            self.tunnels.put(key, snapshot, &self.peers, found);
-        }
-        Ok(found)
+        lane.stranger = if peer.is_none() { Some(origin) } else { None };
+        Ok(Found {
+            place: Place::new(ix, peer),
+            bridge: segment.bridge,
+            mesh: snapshot.mesh(ix, segment, peer),
+            carry_tags: segment.carry_tags,
+            secure: settings.port_security,
+        })
     }
+}
+
+/// Keeps what was found out about a tunnel whose headers are ordinary.
+fn remember<K: TunnelKey>(
+    tunnels: &mut Tunnels<K>,
+    outer: Option<Outer<K>>,
+    snapshot: &Snapshot,
+    peers: &crate::tables::PeerTable,
+    found: Found,
+) {
+    if let Some(outer) = outer {
+        tunnels.put(outer.key, snapshot, peers, found);
+    }
+}
+
+impl Found {
+    /// A frame that came in a tunnel that is known; `head` begins with the outer IP header, which is at `at`.
+    #[inline(always)]
+    fn enter<K>(
+        self,
+        snapshot: &Snapshot,
+        outer: &Outer<K>,
+        at: usize,
+        head: &[u8],
+        lane: &mut Parsed,
+    ) -> Result<(), DropReason> {
+        let span = Span { at: at + outer.inner_at, end: at + outer.end, class: outer.class };
+        decapsulated(snapshot, self, span, &head[outer.inner_at..], lane)
+    }
+}
+
+/// An outer IP header: who sent it, and what is where from its beginning on.
+struct OuterIp {
+    source: IpAddr,
+    class: TrafficClass,
+    protocol: IpProtocol,
+    at: usize,
+    end: usize,
+}
+
+/// An outer IPv4 header, and the vtep that it is for; `None` for a ping.
+fn outer4(
+    snapshot: &Snapshot,
+    port: PortId,
+    head: &[u8],
+    available: usize,
+    checksum: Checksum,
+) -> Result<Option<(VtepIx, OuterIp)>, DropReason> {
+    let ip = Ipv4::parse_head(head, available).map_err(|_| DropReason::MalformedIpv4)?;
+    let vtep = snapshot.vtep_at(port, ip.destination().into()).ok_or(DropReason::NotForUs)?;
+    // Nobody to answer, and no peer: no single host has such an address (RFC 1122 §3.2.1.3), or it is the vtep's own.
+    if matches!(ip.source().octets()[0], 0 | 127 | 224..) || ip.source() == ip.destination() {
+        return Err(DropReason::NotForUs);
+    }
+    match checksum {
+        Checksum::Good => {}
+        Checksum::Unknown if ip.checksum_holds() => {}
+        Checksum::Bad | Checksum::Unknown => return Err(DropReason::OuterChecksum),
+    }
+    if ip.fragment().is_fragment() {
+        return Err(DropReason::OuterFragment);
+    }
+    match ip.protocol() {
+        IpProtocol::UDP | IpProtocol::GRE => {}
+        IpProtocol::ICMP => return Ok(None),
+        _ => return Err(DropReason::NotForUs),
+    }
+    let (source, class, protocol) = (ip.source().into(), ip.traffic_class(), ip.protocol());
+    Ok(Some((vtep, OuterIp { source, class, protocol, at: ip.header_len(), end: ip.total_len() })))
+}
+
+/// The same of IPv6; `None` for neighbour discovery and ping. `ours` says that it is to the port's MAC, not to a group's.
+fn outer6(
+    snapshot: &Snapshot,
+    port: PortId,
+    head: &[u8],
+    available: usize,
+    ours: bool,
+) -> Result<Option<(VtepIx, OuterIp)>, DropReason> {
+    let ip = Ipv6::parse_head(head, available).map_err(|_| DropReason::MalformedIpv6)?;
+    let payload = head.get(40..).unwrap_or(&[]);
+    let upper = ip.upper(&payload[..payload.len().min(ip.payload_len())]).map_err(|_| DropReason::MalformedIpv6)?;
+    let vtep = snapshot.vtep_at(port, ip.destination().into());
+    // Discovery goes to groups, and its answers to no address may too (RFC 4861 §7.2.4).
+    let asks_us = |&ix: &VtepIx| match snapshot.vtep(ix).map(|v| v.address) {
+        Some(IpAddr::V6(address)) => solicited_node(address) == ip.destination(),
+        _ => false,
+    };
+    if upper.protocol == IpProtocol::ICMPV6 && upper.offset == 0 {
+        let heard = vtep.is_some() && ours || snapshot.vteps_of_port(port).iter().any(asks_us);
+        return if heard { Ok(None) } else { Err(DropReason::NotForUs) };
+    }
+    let vtep = vtep.filter(|_| ours).ok_or(DropReason::NotForUs)?;
+    if ip.source().is_multicast() || ip.source().is_unspecified() || ip.source().is_loopback() {
+        return Err(DropReason::NotForUs);
+    }
+    if ip.source() == ip.destination() {
+        return Err(DropReason::NotForUs);
+    }
+    if upper.fragment.is_some() {
+        return Err(DropReason::OuterFragment);
+    }
+    if !matches!(upper.protocol, IpProtocol::UDP | IpProtocol::GRE) {
+        return Err(DropReason::NotForUs);
+    }
+    let (source, class, protocol) = (ip.source().into(), ip.traffic_class(), upper.protocol);
+    Ok(Some((vtep, OuterIp { source, class, protocol, at: 40 + upper.offset, end: ip.total_len() })))
+}
+
+/// VXLAN or Geneve in UDP, which is at the beginning of `behind`: the network, and where its frame is.
+fn datagram(outer: &OuterIp, behind: &[u8], ip_at: usize) -> Result<(Encap, u32, Span), DropReason> {
+    let udp = Udp::parse_head(behind, outer.end - outer.at).map_err(|_| DropReason::MalformedUdp)?;
+    let payload = &behind[8..];
+    let (encap, network, len) = match udp.destination() {
+        VXLAN_PORT => {
+            let (vxlan, _) = Vxlan::parse(payload).map_err(|e| match e {
+                Malformed::NoVni => DropReason::VxlanFlags,
+                _ => DropReason::Truncated,
+            })?;
+            (Encap::Vxlan, vxlan.vni(), 8)
+        }
+        GENEVE_PORT => {
+            let (geneve, _) = Geneve::parse(payload).map_err(|e| match e {
+                Malformed::Truncated => DropReason::Truncated,
+                _ => DropReason::GeneveFlags,
+            })?;
+            (Encap::Geneve, geneve.vni(), geneve.header_len())
+        }
+        _ => return Err(DropReason::NotForUs),
+    };
+    let at = ip_at + outer.at;
+    Ok((encap, network.into(), Span { at: at + 8 + len, end: at + udp.len(), class: outer.class }))
+}
+
+/// A frame whose outer tag leads to segments with two; `find` knows them by the inner one.
+#[inline(never)]
+fn stacked(
+    snapshot: &Snapshot,
+    find: impl FnOnce(u16) -> Option<SegmentIx>,
+    mut link: Link,
+    rest: &[u8],
+    end: usize,
+    lane: &mut Parsed,
+) -> Result<(), DropReason> {
+    if link.ether_type != EtherType::VLAN {
+        return Err(DropReason::UnknownVlan);
+    }
+    let (tag, next, behind) = Tag::parse(link.ether_type, rest).map_err(|_| DropReason::Truncated)?;
+    let ix = find(tag.tci() & 0x0fff).ok_or(DropReason::UnknownVlan)?;
+    let segment = snapshot.segment(ix).ok_or(DropReason::UnknownVlan)?;
+    let bridge = snapshot.bridge(segment.bridge).ok_or(DropReason::UnknownVlan)?;
+    link.ether_type = next;
+    (lane.place, lane.secure, lane.rest_at) = (Place::new(ix, None), bridge.settings.port_security, 20);
+    tenant(snapshot, segment.bridge, link, behind, end, lane)
 }
 
 /// A frame that came in a tunnel: `inner` is its head.
@@ -206,7 +361,7 @@ fn decapsulated(
         return Err(DropReason::Truncated);
     }
     let (link, rest) = Link::parse(inner).ok_or(DropReason::Truncated)?;
-    (lane.place, lane.origin) = (found.place, Some(found.origin));
+    (lane.place, lane.tunnel, lane.mesh, lane.secure) = (found.place, true, found.mesh, found.secure);
     (lane.rest_at, lane.priority) = (span.at as u16 + 12, 0);
     tenant(snapshot, found.bridge, link, rest, span.end, lane)?;
     if lane.inner.tagged && !found.carry_tags {

@@ -70,22 +70,28 @@ impl<F: Frame> Gateway<F> {
             return Ok(());
         }
         // Its peer may have got a number since the burst was taken apart, with a frame before this one.
-        if let (None, Some(peer)) = (p.place.peer(), p.origin)
+        if let Some(peer) = p.stranger
             && let Some(ix) = self.peers.find(snapshot, peer)
             && self.macs.renew(p.from_hash, p.from, Place::new(p.place.segment(), Some(ix)), now).is_some()
         {
             return Ok(());
         }
-        self.learn_at(snapshot, p.from, p.place.segment(), p.origin, now);
+        self.learn_at(snapshot, p.from, p.place.segment(), self.origin(snapshot, p), now);
         if self.shared {
-            self.offer(p, now);
+            self.offer(snapshot, p, now);
         }
         Ok(())
     }
 
     /// Whether a frame came from where its source is configured to be.
     fn is_at(&self, snapshot: &Snapshot, at: Place, p: &Parsed) -> bool {
-        at.segment() == p.place.segment() && at.peer().and_then(|ix| self.peers.peer(snapshot, ix)) == p.origin
+        at.segment() == p.place.segment()
+            && at.peer().and_then(|ix| self.peers.peer(snapshot, ix)) == self.origin(snapshot, p)
+    }
+
+    /// The peer that a frame came from in a tunnel.
+    pub(super) fn origin(&self, snapshot: &Snapshot, p: &Parsed) -> Option<Peer> {
+        p.stranger.or_else(|| self.peers.peer(snapshot, p.place.peer()?))
     }
 
     /// Learns a MAC at a segment, and at a peer if that is a tunnel.
@@ -127,14 +133,14 @@ impl<F: Frame> Gateway<F> {
         let ageing = snapshot.bridge(p.bridge).map_or(0, |b| b.settings.mac_ageing);
         let since = ((now >> 4) as u8).wrapping_sub(before.told);
         if u16::from(since) >= (ageing / 64).clamp(1, 128) {
-            self.offer(p, now);
+            self.offer(snapshot, p, now);
         }
     }
 
     /// Offers where a frame's source is to the manager. If too much waits, it is offered again with a later frame.
-    fn offer(&mut self, p: &Parsed, now: u64) {
-        let fact =
-            Fact::Mac { bridge: p.bridge, mac: MacAddr::from_bits(p.from), segment: p.place.segment(), peer: p.origin };
+    fn offer(&mut self, snapshot: &Snapshot, p: &Parsed, now: u64) {
+        let peer = self.origin(snapshot, p);
+        let fact = Fact::Mac { bridge: p.bridge, mac: MacAddr::from_bits(p.from), segment: p.place.segment(), peer };
         if self.push_offer(fact) {
             self.macs.set_told(p.from_hash, p.from, now);
         } else {

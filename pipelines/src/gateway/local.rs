@@ -1,4 +1,5 @@
-//! Local: what the gateway answers for its own addresses on the underlay. ARP and ping, and no more.
+//! Local: what the gateway answers for its own addresses on the underlay. ARP, neighbour discovery and ping, and no more.
+//! What is IPv6's alone is in `local6.rs`.
 //!
 //! Refuses: ARP about addresses that are no vtep's, and to believe ARP about anyone it does not need.
 //! Read first: RFC 826, RFC 5227 §2.1 (probes), RFC 1122 §3.2.2.6 (echo).
@@ -13,10 +14,10 @@ use crate::{Egress, Frame, Pool};
 use core::net::IpAddr;
 
 /// TTL of what the gateway sends.
-const TTL: u8 = 64;
+pub(super) const TTL: u8 = 64;
 
 /// How a frame for the gateway itself ends, unless it is dropped.
-enum Ending {
+pub(super) enum Ending {
     /// It was made the answer, and goes back.
     Answer,
     /// It taught this worker something, or another one, and goes no further.
@@ -31,9 +32,10 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let arp = EtherType::ARP.0.to_be_bytes();
-        let outcome = match frame.head().get(rest_at..rest_at + 2) {
-            Some(ether_type) if ether_type == arp => self.arp(turn, &mut frame, rest_at),
+        let ether_type = frame.head().get(rest_at..).and_then(|rest| rest.first_chunk()).copied();
+        let outcome = match ether_type.map(|bytes| EtherType(u16::from_be_bytes(bytes))) {
+            Some(EtherType::ARP) => self.arp(turn, &mut frame, rest_at),
+            Some(EtherType::IPV6) => self.icmpv6(turn, &mut frame, rest_at),
             _ => self.echo(&mut frame, rest_at),
         };
         match outcome {
@@ -85,7 +87,13 @@ impl<F: Frame> Gateway<F> {
 
     /// Believes a next hop what its MAC is, sends what waited for it, and lets the other workers know: news, and answers,
     /// which are no news here where another worker asked. False if no next hop has that address, or its MAC is configured.
-    fn confirm<P, E>(&mut self, turn: &mut Turn<'_, P, E>, address: IpAddr, mac: MacAddr, answer: bool) -> bool
+    pub(super) fn confirm<P, E>(
+        &mut self,
+        turn: &mut Turn<'_, P, E>,
+        address: IpAddr,
+        mac: MacAddr,
+        answer: bool,
+    ) -> bool
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
@@ -100,7 +108,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// Lets the other workers know of a next hop: so many a tick at most, so that a storm of ARP leaves room for MACs.
-    fn offer_neighbour(&mut self, port: PortId, address: IpAddr, mac: MacAddr) {
+    pub(super) fn offer_neighbour(&mut self, port: PortId, address: IpAddr, mac: MacAddr) {
         if self.neighbour_offers > 0 {
             self.neighbour_offers -= 1;
             self.push_offer(Fact::Neighbour { port, address, mac });

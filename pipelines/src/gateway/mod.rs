@@ -6,6 +6,7 @@ mod egress;
 mod ingress;
 mod learn;
 mod local;
+mod local6;
 mod parse;
 pub mod pipeline;
 mod resolve;

@@ -5,7 +5,7 @@
 //! Read first: RFC 791 §3.1, RFC 8200 §3 and §4, RFC 826, IEEE 802.3 §3.2.6.
 
 use super::DropReason;
-use crate::tables::{BridgeId, Peer, Place, Secret};
+use crate::tables::{BridgeId, MeshId, Peer, Place, Secret};
 use crate::wire::{Arp, Ecn, EtherType, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp};
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
@@ -23,9 +23,14 @@ pub(super) struct Parsed {
     pub(super) from_hash: u64,
     /// Where it came in. From a tunnel, the peer is missing while it has no number.
     pub(super) place: Place,
-    /// From a tunnel: by whom, and to which vtep of ours.
-    pub(super) origin: Option<Peer>,
     pub(super) bridge: BridgeId,
+    /// From a tunnel: of which full mesh.
+    pub(super) mesh: MeshId,
+    pub(super) tunnel: bool,
+    /// Whether its bridge has port security.
+    pub(super) secure: bool,
+    /// From a tunnel whose peer has no number: who that is.
+    pub(super) stranger: Option<Peer>,
     /// Where the EtherType behind the MACs and the segment's own tag is.
     pub(super) rest_at: u16,
     /// Where the frame ends: padding of the outer frame lies behind.
@@ -42,11 +47,6 @@ impl Parsed {
     #[inline]
     pub(super) fn payload_len(&self) -> usize {
         self.end as usize - usize::from(self.rest_at) - 2
-    }
-
-    #[inline]
-    pub(super) fn is_from_tunnel(&self) -> bool {
-        self.origin.is_some()
     }
 }
 

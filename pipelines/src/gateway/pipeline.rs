@@ -9,7 +9,7 @@ use super::ingress::Arrival;
 use super::learn::Fact;
 use super::parse::Parsed;
 use super::resolve::Held;
-use super::tunnels::Tunnels;
+use super::tunnels::{Key4, Key6, Tunnels};
 use crate::tables::{MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
 use alloc::boxed::Box;
@@ -58,7 +58,8 @@ impl Default for Limits {
 pub struct Gateway<F> {
     pub(super) macs: MacTable,
     pub(super) peers: PeerTable,
-    pub(super) tunnels: Tunnels,
+    pub(super) tunnels4: Tunnels<Key4>,
+    pub(super) tunnels6: Tunnels<Key6>,
     pub(super) neighbours: NeighbourTable,
     pub(super) held: Held<F>,
     pub(super) counters: Counters,
@@ -78,7 +79,8 @@ impl<F: Frame> Gateway<F> {
         Self {
             macs: MacTable::new(secret, limits.macs, limits.bridges),
             peers: PeerTable::new(secret, limits.peers, limits.learned_peers),
-            tunnels: Tunnels::new(),
+            tunnels4: Tunnels::new(),
+            tunnels6: Tunnels::new(),
             neighbours: NeighbourTable::new(secret, limits.neighbours),
             held: Held::new(limits.held),
             counters: Counters::new(ports),

@@ -1,11 +1,11 @@
-//! Resolve: next hops on the underlay. Asks by ARP, holds frames meanwhile, releases or drops them.
+//! Resolve: next hops on the underlay. Asks by ARP or neighbour discovery, holds frames meanwhile, releases or drops them.
 //!
-//! Read first: RFC 826, RFC 1122 §2.3.2 (hold frames, and not too many; ask no more than once a second).
+//! Read first: RFC 826, RFC 4861 §7.2, RFC 1122 §2.3.2 (hold frames, and not too many; ask no more than once a second).
 
 use super::counters::{Counters, DropReason, Event};
 use super::pipeline::{Gateway, Turn};
 use crate::tables::{Due, PortId, Question};
-use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr};
+use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr, NsPacket, multicast_mac};
 use crate::{Egress, Frame, Pool};
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -16,6 +16,8 @@ const PER_NEIGHBOUR: u32 = 32;
 const TURN: usize = 64;
 /// The shortest Ethernet frame without FCS, bytes (IEEE 802.3 §3.2.7).
 const SHORTEST: usize = 60;
+/// A frame with a neighbour solicitation or advertisement, bytes.
+pub(super) const ND: usize = 14 + NsPacket::LEN;
 
 /// Frames that wait for their next hop, complete but for the destination MAC.
 pub(super) struct Held<F> {
@@ -109,14 +111,28 @@ impl<F: Frame> Gateway<F> {
         let Some(&entry) = self.neighbours.entries().get(question.neighbour as usize) else { return };
         let Some(vtep) = turn.snapshot.vtep(entry.vtep) else { return };
         let Some(info) = turn.snapshot.ports().get(entry.port.index()) else { return };
-        let (IpAddr::V4(ours), IpAddr::V4(theirs)) = (vtep.address, entry.address) else { return };
+        let (len, event) = if entry.address.is_ipv4() { (SHORTEST, Event::ArpAsked) } else { (ND, Event::NdAsked) };
         self.counters.originated += 1;
-        let Some(mut frame) = turn.pool.alloc(SHORTEST) else {
+        let Some(mut frame) = turn.pool.alloc(len) else {
             return self.counters.drop(entry.port, DropReason::NoMbuf);
         };
-        let request = ArpHeader::request(info.mac, ours, theirs);
-        write_arp(frame.head_mut(), question.to, info.mac, &request);
-        self.counters.count(Event::ArpAsked);
+        match (vtep.address, entry.address) {
+            (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
+                let request = ArpHeader::request(info.mac, ours, theirs);
+                write_arp(frame.head_mut(), question.to, info.mac, &request);
+            }
+            (IpAddr::V6(ours), IpAddr::V6(theirs)) => {
+                let mut packet = NsPacket::new(ours, info.mac, theirs);
+                let mut to = multicast_mac(packet.destination);
+                if !question.to.is_broadcast() {
+                    (packet.destination, to) = (theirs, question.to);
+                }
+                write_ipv6(frame.head_mut(), to, info.mac, |bytes| packet.write(bytes));
+            }
+            // A next hop is of its vtep's family.
+            _ => return self.refuse(entry.port, frame, DropReason::NoRoute),
+        }
+        self.counters.count(event);
         let arrived = core::mem::replace(&mut turn.port, entry.port);
         self.send(turn, entry.port, frame);
         turn.port = arrived;
@@ -156,5 +172,19 @@ pub(super) fn write_arp(head: &mut [u8], to: MacAddr, from: MacAddr, arp: &ArpHe
     EthernetHeader { destination: to, source: from, ether_type: EtherType::ARP }.write(ethernet);
     if let Some((message, _)) = rest.split_first_chunk_mut() {
         arp.write(message);
+    }
+}
+
+/// Writes an IPv6 packet of `N` bytes as an untagged frame at the beginning of `head`, which is long enough.
+pub(super) fn write_ipv6<const N: usize>(
+    head: &mut [u8],
+    to: MacAddr,
+    from: MacAddr,
+    packet: impl FnOnce(&mut [u8; N]),
+) {
+    let Some((ethernet, rest)) = head.split_first_chunk_mut() else { return };
+    EthernetHeader { destination: to, source: from, ether_type: EtherType::IPV6 }.write(ethernet);
+    if let Some((bytes, _)) = rest.split_first_chunk_mut() {
+        packet(bytes);
     }
 }

@@ -17,6 +17,7 @@ pub use objects::{
     Attachment, Bridge, BridgeSettings, Encap, Guard, Host, Location, NEXT_HOPS, Peer, PortInfo, Prefix, Segment,
     SegmentKind, Vtep,
 };
-pub use peer::{OUTER_LEN, PeerEntry, PeerTable, Resolution};
+pub use peer::PeerTable;
+pub(crate) use peer::{PeerEntry, Resolution, Shape};
 pub(crate) use snapshot::mac_key;
 pub use snapshot::{Full, Snapshot};

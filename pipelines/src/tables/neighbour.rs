@@ -1,4 +1,4 @@
-//! Next hops on the underlay, as one worker knows them: address to MAC, kept fresh by ARP.
+//! Next hops on the underlay, as one worker knows them: address to MAC, kept fresh by ARP and neighbour discovery.
 //!
 //! Owns: when to ask, whom to believe, when to give up. It sends nothing itself: [`NeighbourTable::due`] says what is
 //! to be asked. Only what the gateway needs has an entry; an ARP message about anybody else leaves no trace.
@@ -63,12 +63,12 @@ pub struct Neighbour {
     due: Time,
 }
 
-/// A question to ask: an ARP request for a neighbour, to everybody or to its MAC.
+/// A question to ask: an ARP request or a neighbour solicitation, to everybody or to the neighbour's MAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Of this entry.
     pub neighbour: u32,
-    /// To whom.
+    /// To whom; broadcast is, over IPv6, the group of those who may have the address.
     pub to: MacAddr,
 }
 
@@ -131,6 +131,11 @@ impl NeighbourTable {
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Neighbour> {
         self.entries.get_mut(number as usize)
+    }
+
+    /// Whether frames can go to a neighbour now, or soon.
+    pub(crate) fn is_usable(&self, number: u32) -> bool {
+        self.entries.get(number as usize).is_some_and(|n| n.state != NeighbourState::Failed)
     }
 
     fn find(&self, port: PortId, address: IpAddr) -> Option<u32> {
@@ -228,6 +233,12 @@ impl NeighbourTable {
         (entry.mac, entry.state, entry.attempts) = (mac, NeighbourState::Reachable, 0);
         (entry.due, entry.wanted) = (now + REACHABLE, false);
         Some((number, news))
+    }
+
+    /// The MAC of a neighbour that is believed.
+    pub(crate) fn mac(&self, port: PortId, address: IpAddr) -> Option<MacAddr> {
+        let entry = &self.entries[self.find(port, address)? as usize];
+        matches!(entry.state, NeighbourState::Reachable | NeighbourState::Stale).then_some(entry.mac)
     }
 
     /// Looks after a frame's neighbour that is not resolved: the question to ask at once, if it was not asked lately.

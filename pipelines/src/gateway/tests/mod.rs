@@ -2,6 +2,7 @@
 //!
 //! What each kind of frame comes to is shown by the golden cases; here is what must hold for every frame.
 
+mod encaps;
 mod hostile;
 mod lifetimes;
 mod paths;
