@@ -203,7 +203,7 @@ mod tests {
             (
                 "s.json",
                 "{\"bridge\": [\n  {\"name\": \"a b\"}\n]}",
-                "s.json:2:17: bridge[0].name: expected a name of 1 to 63",
+                "s.json:2:16: bridge[0].name: expected a name of 1 to 63",
             ),
             ("s.json", "{\"bridge\": [\n  {\"name\": \"a\"},\n]}", "s.json:3:1: bridge: trailing comma"),
             ("s.json", "{} x", "s.json:1:4: trailing characters"),

@@ -15,16 +15,22 @@ fn comes_to(line: &str, ops: Value) {
     assert_eq!(json!(calls), expected, "{line}");
 }
 
+/// A put of the bridge `red`: these fields, and every other one with its default.
+fn bridge(fields: Value) -> Value {
+    let mut bridge = json!({"name": "red", "mac_limit": 4096, "mac_ageing": 300, "unknown_unicast": "flood",
+        "accept_from": "any", "suppression": true, "unknown_target": "flood", "binding_limit": 4096,
+        "binding_ageing": 300, "port_security": false, "broadcast_limit": 10000, "unknown_limit": 10000,
+        "announcement_limit": 1000, "flood_list": "peers"});
+    bridge.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    json!([{"put": {"bridge": bridge}}])
+}
+
 #[test]
 fn add_puts_the_object_with_its_defaults() {
-    let bridge = |mac_limit, mac_ageing, unknown_unicast, accept_from| {
-        json!([{"put": {"bridge": {"name": "red", "mac_limit": mac_limit, "mac_ageing": mac_ageing,
-            "unknown_unicast": unknown_unicast, "accept_from": accept_from}}}])
-    };
-    comes_to("add bridge red", bridge(4096, 300, "flood", "any"));
+    comes_to("add bridge red", bridge(json!({})));
     comes_to(
         "add bridge red --mac-limit 7 --mac-ageing 60 --unknown-unicast drop --accept-from listed",
-        bridge(7, 60, "drop", "listed"),
+        bridge(json!({"mac_limit": 7, "mac_ageing": 60, "unknown_unicast": "drop", "accept_from": "listed"})),
     );
     comes_to(
         "add vtep tun0 --port wan0 --address 192.0.2.1/24",
@@ -33,7 +39,7 @@ fn add_puts_the_object_with_its_defaults() {
     comes_to(
         "add vtep tun0 --port wan0 --address 192.0.2.1/24 --gateway 192.0.2.254 \
          --neighbour 192.0.2.3=02:00:00:00:00:03 --neighbour 192.0.2.2=02-00-00-00-00-02",
-        json!([{"put": {"vtep": {"name": "tun0", "port": "wan0", "address": "192.0.2.1/24", "gateway": "192.0.2.254",
+        json!([{"put": {"vtep": {"name": "tun0", "port": "wan0", "address": "192.0.2.1/24", "gateways": ["192.0.2.254"],
             "neighbours": {"192.0.2.2": "02:00:00:00:00:02", "192.0.2.3": "02:00:00:00:00:03"}}}}]),
     );
     comes_to(

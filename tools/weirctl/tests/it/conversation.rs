@@ -3,6 +3,7 @@
 use crate::firmware::Firmware;
 use serde_json::{Value, json};
 use weir_api::message::Call;
+use weir_api::object::Bridge;
 
 /// A firmware with a bridge, a vtep, two segments, a peer and an endpoint: generation 6.
 fn configured() -> Firmware {
@@ -61,13 +62,15 @@ fn set_changes_what_it_names_and_nothing_else() {
         let rows: Value = serde_json::from_str(&firmware.run(&format!("-j show {show}")).done()).unwrap();
         rows[0].clone()
     };
-    assert_eq!(
-        set("set bridge red --unknown-unicast drop", "bridge red"),
-        json!({"name": "red", "mac_limit": 100, "mac_ageing": 300, "unknown_unicast": "drop", "accept_from": "any"})
-    );
+    let bridge = set("set bridge red --unknown-unicast drop", "bridge red");
+    assert_eq!((&bridge["mac_limit"], &bridge["unknown_unicast"]), (&json!(100), &json!("drop")));
+    // All else is as in a new one.
+    let mut new = json!(Bridge::new("red".parse().unwrap()));
+    new.as_object_mut().unwrap().extend([("mac_limit".into(), json!(100)), ("unknown_unicast".into(), json!("drop"))]);
+    assert_eq!(bridge, new);
     assert_eq!(
         set("set vtep tun0 --gateway 192.0.2.254 --neighbour 192.0.2.3=02:00:00:00:00:03", "vtep tun0"),
-        json!({"name": "tun0", "port": "wan0", "address": "192.0.2.1/24", "gateway": "192.0.2.254",
+        json!({"name": "tun0", "port": "wan0", "address": "192.0.2.1/24", "gateways": ["192.0.2.254"],
             "neighbours": {"192.0.2.2": "02:00:00:00:00:02", "192.0.2.3": "02:00:00:00:00:03"}})
     );
     assert_eq!(

@@ -185,8 +185,8 @@ fn objects() {
         ),
         (
             "show vtep",
-            "VTEP  PORT  ADDRESS       GATEWAY  NEIGHBOURS\n\
-             tun0  wan0  192.0.2.1/24  -        192.0.2.2=02:00:00:00:00:02,192.0.2.3=02:00:00:00:00:03\n",
+            "VTEP  PORT  ADDRESS       GATEWAYS  NEIGHBOURS\n\
+             tun0  wan0  192.0.2.1/24  -         192.0.2.2=02:00:00:00:00:02,192.0.2.3=02:00:00:00:00:03\n",
         ),
         (
             "show segment",
