@@ -134,6 +134,16 @@ impl Desired {
             .chain(self.endpoints.iter().flat_map(|(b, all)| all.keys().map(|m| ObjectKey::Endpoint(b.clone(), *m))))
     }
 
+    /// A bridge's endpoints, if it has any.
+    pub fn hosts(&self, bridge: &Name) -> Option<&BTreeMap<Mac, Host>> {
+        self.endpoints.get(bridge)
+    }
+
+    /// Every bridge that has endpoints, with these, in order.
+    pub fn all_hosts(&self) -> impl Iterator<Item = (&Name, &BTreeMap<Mac, Host>)> {
+        self.endpoints.iter()
+    }
+
     /// Whether some peer or endpoint is at a remote address.
     pub fn is_remote(&self, address: IpAddr) -> bool {
         self.remotes.contains_key(&address)
