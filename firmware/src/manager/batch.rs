@@ -35,7 +35,8 @@ pub fn fault(code: i32, message: impl Into<String>, path: impl Into<String>, val
     Error { code, message: message.into(), data: Some(Fault { path: path.into(), value }) }
 }
 
-/// Makes a batch of changes in `state`; with `replace`, whatever is not put is deleted.
+/// Makes a batch of changes in `state`; with `replace`, whatever is not put is deleted. Returns the changes, and for each of
+/// the first of them its place among the ops.
 ///
 /// # Errors
 /// The first thing that is wrong, with its path and value. The state is then as it was.
@@ -45,14 +46,15 @@ pub fn make(
     limits: &Tables,
     ops: Vec<Op>,
     replace: bool,
-) -> Result<Vec<Change>, Error> {
+) -> Result<(Vec<Change>, Vec<usize>), Error> {
     let mut changes = Vec::with_capacity(ops.len());
     let result = perform(state, ops, replace, &mut changes).and_then(|origins| {
         judge(state, ports, &changes, &origins)?;
-        capacities(state, limits)
+        capacities(state, limits)?;
+        Ok(origins)
     });
     match result {
-        Ok(()) => Ok(changes),
+        Ok(origins) => Ok((changes, origins)),
         Err(error) => {
             undo(state, changes);
             Err(error)

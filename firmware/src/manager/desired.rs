@@ -149,6 +149,11 @@ impl Desired {
         self.remotes.contains_key(&address)
     }
 
+    /// The mesh that a peer names.
+    pub(super) fn peer_mesh(&self, segment: &SegmentId, address: IpAddr) -> Option<&Name> {
+        self.peers.get(segment)?.get(&address)?.as_ref()
+    }
+
     /// Puts (`Some`) or deletes (`None`) the object with that key, and returns what was there.
     ///
     /// # Panics

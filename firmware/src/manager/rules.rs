@@ -7,7 +7,7 @@ use super::desired::Desired;
 use super::key::ObjectKey;
 use std::net::{IpAddr, Ipv4Addr};
 use weir_api::id::{Location, Name, SegmentId};
-use weir_api::object::{Bridge, Segment, Vtep};
+use weir_api::object::{Bridge, Segment, Tpid, Vtep};
 
 /// A rule that an object breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,19 +145,18 @@ fn segment(state: &Desired, ports: &[Name], o: &Segment) -> Result<(), Broken> {
         return broken("bridge", &o.bridge, format!("there is no bridge {}", o.bridge));
     }
     match (&o.id, &o.vtep) {
-        (SegmentId::Vlan { port, vid }, vtep) => {
+        (SegmentId::Vlan { port, .. } | SegmentId::Qinq { port, .. }, vtep) => {
             known_port(ports, "id", port)?;
             if let Some(vtep) = vtep {
-                return broken("vtep", vtep, "a VLAN segment has no vtep");
+                return broken("vtep", vtep, "a VLAN or QinQ segment has no vtep");
             }
             if o.carry_tags {
                 return broken("carry_tags", true, "carry_tags is for tunnel segments");
             }
-            if vid.is_none()
-                && let Some(vtep) = state.vteps_of_port.get(port).and_then(|v| v.first())
-            {
-                return broken("id", &o.id, format!("the untagged traffic of port {port} belongs to vtep {vtep}"));
+            if let Some(mesh) = &o.mesh {
+                return broken("mesh", mesh, "a mesh is of tunnel segments and their peers");
             }
+            tags(state, port, o)?;
         }
         (_, None) => return broken("vtep", "nothing", "a tunnel segment needs a vtep"),
         (_, Some(vtep)) if !state.vteps.contains_key(vtep) => {
@@ -165,10 +164,44 @@ fn segment(state: &Desired, ports: &[Name], o: &Segment) -> Result<(), Broken> {
         }
         (_, Some(_)) => {}
     }
+    if o.tpid != Tpid::default() && !matches!(o.id, SegmentId::Qinq { .. }) {
+        return broken("tpid", "0x8100", "tpid is the EtherType of a QinQ segment's outer tag");
+    }
     if let Some(stranded) = any_endpoint_on(state, &o.id, Some(&o.bridge)) {
         return broken("bridge", &o.bridge, format!("{stranded} is on this segment and on another bridge"));
     }
     Ok(())
+}
+
+/// A tag on a port belongs to one segment, or to those with a second tag behind it. Service tags are a name space of their
+/// own.
+fn tags(state: &Desired, port: &Name, o: &Segment) -> Result<(), Broken> {
+    match &o.id {
+        SegmentId::Vlan { vid: None, .. } => match state.vteps_of_port.get(port).and_then(|v| v.first()) {
+            Some(vtep) => broken("id", &o.id, format!("the untagged traffic of port {port} belongs to vtep {vtep}")),
+            None => Ok(()),
+        },
+        SegmentId::Vlan { vid: Some(vid), .. } => {
+            let stacked = |inner| SegmentId::Qinq { port: port.clone(), outer: *vid, inner };
+            let mut behind = state.segments.range(stacked(0)..=stacked(u16::MAX));
+            match behind.find(|(_, segment)| segment.tpid == Tpid::Customer) {
+                Some((id, _)) => broken(
+                    "id",
+                    &o.id,
+                    format!("VLAN {vid} of port {port} is the outer tag of segment {id}, tpid 0x8100"),
+                ),
+                None => Ok(()),
+            }
+        }
+        SegmentId::Qinq { outer, .. } if o.tpid == Tpid::Customer => {
+            let id = SegmentId::Vlan { port: port.clone(), vid: Some(*outer) };
+            match state.segments.contains_key(&id) {
+                true => broken("tpid", "0x8100", format!("VLAN {outer} of port {port} is segment {id} already")),
+                false => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 fn remote(state: &Desired, field: &str, address: IpAddr) -> Result<(), Broken> {

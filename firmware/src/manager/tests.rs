@@ -10,7 +10,9 @@ use weir_api::object::{Kind, Object};
 use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
+mod claims;
 mod outcome;
+mod spread;
 
 use outcome::meaning;
 
@@ -112,7 +114,7 @@ fn an_endpoint_is_on_a_segment_of_its_bridge() {
 fn a_segment_fits_its_kind() {
     let put = |object: Value| json!([{"put": {"segment": object}}]);
     let vtep = put(json!({"id": "vlan/lan0/200", "bridge": "red", "vtep": "up"}));
-    refused(vtep, INVALID, "ops[0].put.segment.vtep", "up", "VLAN segment has no vtep");
+    refused(vtep, INVALID, "ops[0].put.segment.vtep", "up", "VLAN or QinQ segment has no vtep");
     let none = put(json!({"id": "vxlan/8", "bridge": "red"}));
     refused(none, INVALID, "ops[0].put.segment.vtep", "nothing", "needs a vtep");
     let tags = put(json!({"id": "vlan/lan0/200", "bridge": "red", "carry_tags": true}));
