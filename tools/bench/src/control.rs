@@ -50,7 +50,8 @@ pub struct Figures {
     pub bytes_per_endpoint: f64,
     /// MACs that were learned, of as many as there are endpoints.
     pub learned_macs: u64,
-    /// What a process with a table for so many MACs, all learned, takes more than one with a table for none, for each.
+    /// What a process with a table for so many MACs takes more than one with a table for one, which gets the same frames,
+    /// for each MAC that it learns more.
     pub bytes_per_learned_mac: f64,
 }
 
@@ -229,31 +230,36 @@ fn restart(weir: &Weir, setting: &Setting, scale: Scale, source: &str) -> Result
     Ok(seconds)
 }
 
-/// Has it learn as many MACs as there are endpoints. Answers how many it learned, and the bytes of each.
+/// Has it learn as many MACs as there are endpoints. Answers how many it learned, and the bytes of each: what it takes
+/// more than when it gets the same frames and has room for one MAC only.
 fn learned(weir: &Weir, setting: &Setting, scale: Scale) -> Result<(u64, f64)> {
     let number = scale.endpoints;
     let small = Scale { endpoints: 1, bridges: 1 };
     let traffic = Traffic::new(Case::VlanVxlan, number, number)?;
     let mut running = begin(weir, setting, small, 1, &quiet(&setting.directory)?)?;
     running.apply(site::learning(traffic)?)?;
-    let before = running.process().memory()?;
     end(running, setting)?;
 
     let trace = setting.directory.join("learn.pcap");
     traffic.write(&trace, 1, [0; 6])?;
     let source = format!("net_pcap0,rx_pcap={}", trace.display());
-    let mut running = begin(weir, setting, small, number, &source)?;
-    let end_time = Instant::now() + FIRST_PACKET_TIME;
-    while running.counts()?.sent < u64::from(number) {
-        ensure!(Instant::now() < end_time, "{number} frames did not come in");
-        pause(Duration::from_millis(50))?;
-    }
-    let after = running.process().memory()?;
-    let learned = running.stats()?.tables.get("macs").map_or(0, |table| table.entries);
-    end(running, setting)?;
+    let run = |room: u32| -> Result<(u64, u64)> {
+        let mut running = begin(weir, setting, small, room, &source)?;
+        let end_time = Instant::now() + FIRST_PACKET_TIME;
+        while running.counts()?.sent < u64::from(number) {
+            ensure!(Instant::now() < end_time, "{number} frames did not come in");
+            pause(Duration::from_millis(50))?;
+        }
+        let memory = running.process().memory()?;
+        let learned = running.stats()?.tables.get("macs").map_or(0, |table| table.entries);
+        end(running, setting)?;
+        Ok((learned, memory))
+    };
+    let (without, with) = (run(1)?, run(number)?);
     remove(&trace)?;
-    ensure!(learned > 0, "nothing was learned of {number} MACs");
-    Ok((learned, after.saturating_sub(before) as f64 / learned as f64))
+    let more = with.0.checked_sub(without.0).filter(|more| *more > 0);
+    let more = more.with_context(|| format!("{} MACs were learned of {number}", with.0))?;
+    Ok((with.0, (with.1 as f64 - without.1 as f64) / more as f64))
 }
 
 fn remove(path: &Path) -> Result<()> {
