@@ -148,7 +148,11 @@ fn judge(state: &Desired, ports: &[Name], changes: &[Change], origins: &[usize])
     let at = |n: usize| origins.get(n).copied();
     for (n, change) in changes.iter().enumerate() {
         if change.there {
-            rules::judge(state, ports, &change.key).map_err(|Broken { field, value, why }| {
+            let judged = rules::judge(state, ports, &change.key).and_then(|()| match change.old.as_deref() {
+                Some(before) => rules::judge_before(state, &change.key, before),
+                None => Ok(()),
+            });
+            judged.map_err(|Broken { field, value, why }| {
                 let i = at(n).unwrap_or(n);
                 let message = format!("{}: {why}", change.key);
                 fault(code::INVALID_STATE, message, format!("ops[{i}].put.{}.{field}", change.key.kind()), value)
@@ -187,7 +191,6 @@ fn capacities(state: &Desired, limits: &Tables) -> Result<(), Error> {
 /// What a batch changed, as the RPC says it.
 pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied {
     let mut applied = Applied { generation, ..Applied::default() };
-    let mut silent = 0;
     let mut unreachable: Option<(String, usize)> = None;
     for Change { key, old, there } in changes {
         let list = match (old, there) {
@@ -200,19 +203,10 @@ pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied 
             let (_, count) = unreachable.get_or_insert((why, 0));
             *count += 1;
         }
-        if let (ObjectKey::Endpoint(bridge, mac), true) = (key, there) {
-            let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
-            silent += usize::from(host.is_some_and(|h| !h.ips.is_empty()));
-        }
     }
     if let Some((first, count)) = unreachable {
         let others = if count > 1 { format!(" (and {} more like it)", count - 1) } else { String::new() };
         applied.warnings.push(format!("{first}{others}: frames to it are dropped as no_route"));
-    }
-    if silent > 0 {
-        let what =
-            "ARP and ND suppression is not implemented yet: their addresses are kept, but nothing answers from them";
-        applied.warnings.push(format!("{silent} endpoint(s) with ips: {what}"));
     }
     applied
 }
