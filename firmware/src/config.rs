@@ -152,6 +152,8 @@ pub enum Poll {
 pub struct Tables {
     /// Learned MACs, for each worker.
     pub macs: u32,
+    /// Learned bindings, for each worker.
+    pub bindings: u32,
     /// Next hops on the underlay, for each worker.
     pub neighbours: u32,
     /// Bridges.
@@ -182,6 +184,7 @@ impl Default for Tables {
     fn default() -> Self {
         Self {
             macs: 1_048_576,
+            bindings: 1_048_576,
             neighbours: 4096,
             bridges: 65_536,
             segments: 131_072,

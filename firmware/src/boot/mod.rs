@@ -253,6 +253,7 @@ fn limits(tables: &Tables, workers: usize) -> Limits {
         // Every number that a bridge can have, so that freed ones rest.
         bridges: 1 << 16,
         macs: tables.macs as usize,
+        bindings: tables.bindings as usize,
         peers: tables.peer_numbers() as usize,
         learned_peers: tables.learned_peers as usize,
         neighbours: tables.neighbours as usize,

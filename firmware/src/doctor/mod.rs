@@ -26,6 +26,8 @@ const MOST_SLOT: u32 = 32_768;
 const OTHER_MIB: u64 = 24;
 /// Bytes that a learned MAC takes.
 const MAC_BYTES: u64 = 64;
+/// The same of a learned binding.
+const BINDING_BYTES: u64 = 80;
 
 /// Something that has to be mended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,12 +301,18 @@ fn memory(config: &Config, facts: &Facts, report: &mut Report) {
         let what = format!("dpdk.mbufs = {mbufs} of {each} bytes and the queues need {needed} MiB");
         report.problem("dpdk.memory_mib", dpdk.memory_mib, what, format!("memory_mib = {needed}, or fewer mbufs"));
     }
-    let heap = (u64::from(config.tables.macs) * MAC_BYTES * queues) >> 10;
+    let learned = u64::from(config.tables.macs) * MAC_BYTES + u64::from(config.tables.bindings) * BINDING_BYTES;
+    let heap = (learned * queues) >> 10;
     let ordinary = if report.hugepages { heap } else { heap + (u64::from(dpdk.memory_mib) << 10) };
     if facts.available_kib > 0 && ordinary > facts.available_kib {
         let what =
             format!("packet memory and tables need {} MiB, {} are free", ordinary >> 10, facts.available_kib >> 10);
-        report.problem("dpdk.memory_mib", dpdk.memory_mib, what, "lower memory_mib, mbufs or tables.macs (free -m)");
+        report.problem(
+            "dpdk.memory_mib",
+            dpdk.memory_mib,
+            what,
+            "lower memory_mib, mbufs, tables.macs or tables.bindings (free -m)",
+        );
     }
     if dpdk.file_prefix.is_empty() || dpdk.file_prefix.contains(['/', '%']) {
         let what = "must be a file name";
@@ -316,6 +324,7 @@ fn tables(config: &Config, report: &mut Report) {
     let t = &config.tables;
     for (key, value, most) in [
         ("tables.macs", t.macs, 1 << 28),
+        ("tables.bindings", t.bindings, 1 << 28),
         ("tables.neighbours", t.neighbours, 1 << 20),
         ("tables.bridges", t.bridges, 1 << 16),
         ("tables.segments", t.segments, 1 << 20),

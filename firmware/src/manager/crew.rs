@@ -3,7 +3,9 @@
 //! Owns: bounded waiting. A worker that does not answer in time is named in the error; nothing else waits for it.
 
 use super::batch::fault;
-use crate::worker::link::{Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report, Request};
+use crate::worker::link::{
+    BindingDump, BindingEntry, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report, Request,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -143,9 +145,7 @@ impl Crew {
             let known: Vec<u64> = self.reports(ports)?.iter().map(|report| report.macs).collect();
             let number = self.next_number();
             let request = |n: usize| {
-                // Room for those learned meanwhile.
-                let room = known.get(n).map_or(0, |&macs| macs as usize) * 5 / 4 + 4096;
-                let entries = Vec::with_capacity(room);
+                let entries = Vec::with_capacity(room(&known, n));
                 Request::Macs(Box::new(MacDump { number, entries, cursor: 0, complete: true }))
             };
             let dumps = self.ask(request, |request| match request {
@@ -156,8 +156,30 @@ impl Crew {
                 return Ok(dumps.into_iter().map(|dump| dump.entries).collect());
             }
         }
-        let message = "MACs are learned faster than they can be listed; try again".to_owned();
-        Err(Error { code: code::UNAVAILABLE, message, data: None })
+        Err(too_fast("MACs"))
+    }
+
+    /// The learned bindings of every worker, in order.
+    ///
+    /// # Errors
+    /// As [`Crew::macs`].
+    pub fn bindings(&mut self, ports: usize) -> Result<Vec<Vec<BindingEntry>>, Error> {
+        for _ in 0..3 {
+            let known: Vec<u64> = self.reports(ports)?.iter().map(|report| report.bindings).collect();
+            let number = self.next_number();
+            let request = |n: usize| {
+                let entries = Vec::with_capacity(room(&known, n));
+                Request::Bindings(Box::new(BindingDump { number, entries, cursor: 0, complete: true }))
+            };
+            let dumps = self.ask(request, |request| match request {
+                Request::Bindings(dump) if dump.number == number => Some(dump),
+                _ => None,
+            })?;
+            if dumps.iter().all(|dump| dump.complete) {
+                return Ok(dumps.into_iter().map(|dump| dump.entries).collect());
+            }
+        }
+        Err(too_fast("bindings"))
     }
 
     fn next_number(&mut self) -> u64 {
@@ -193,6 +215,16 @@ impl Crew {
     }
 }
 
+/// Room for what the worker of that number knew, and for what it learns meanwhile.
+fn room(known: &[u64], worker: usize) -> usize {
+    known.get(worker).map_or(0, |&count| count as usize) * 5 / 4 + 4096
+}
+
+fn too_fast(what: &str) -> Error {
+    let message = format!("{what} are learned faster than they can be listed; try again");
+    Error { code: code::UNAVAILABLE, message, data: None }
+}
+
 fn unavailable(link: &Link) -> Error {
     let message = format!("the worker on core {} did not answer within {} s", link.core, PATIENCE.as_secs());
     fault(code::UNAVAILABLE, message, "worker", link.core)
@@ -202,14 +234,14 @@ fn unavailable(link: &Link) -> Error {
 mod tests {
     use super::*;
     use crate::worker::link::{STUCK, Shared};
-    use weir_pipelines::gateway::{Fact, Sighting};
+    use weir_pipelines::gateway::Fact;
     use weir_pipelines::tables::{BridgeId, SegmentIx};
     use weir_pipelines::wire::MacAddr;
 
     fn fact(n: u32) -> Fact {
         let [a, b, c, d] = n.to_be_bytes();
         let mac = MacAddr([2, 0, a, b, c, d]);
-        Fact::Mac { bridge: BridgeId(1), mac, segment: SegmentIx(0), peer: None, sighting: Sighting::Again }
+        Fact::Mac { bridge: BridgeId(1), mac, segment: SegmentIx(0), peer: None }
     }
 
     /// Offers what fits from `from` on, and answers the first that did not.

@@ -86,13 +86,14 @@ fn worker(core: u32, report: &Report) -> WorkerStats {
 pub fn tables(configuration: &Configuration, limits: &Tables, reports: &[Box<Report>]) -> BTreeMap<String, TableStats> {
     let desired = configuration.desired();
     let fullest = |count: fn(&Report) -> u64| reports.iter().map(|r| count(r)).max().unwrap_or(0);
-    let rows: [(&str, u64, u32); 8] = [
+    let rows: [(&str, u64, u32); 9] = [
         ("bridges", desired.count(Kind::Bridge) as u64, limits.bridges),
         ("vteps", desired.count(Kind::Vtep) as u64, limits.vteps),
         ("segments", desired.count(Kind::Segment) as u64, limits.segments),
         ("endpoints", desired.count(Kind::Endpoint) as u64, limits.endpoints),
         ("peers", configuration.translator().peer_count() as u64, limits.peers),
         ("macs", fullest(|r| r.macs), limits.macs),
+        ("bindings", fullest(|r| r.bindings), limits.bindings),
         ("neighbours", fullest(|r| r.neighbours), limits.neighbours),
         ("learned_peers", fullest(|r| r.learned_peers), limits.learned_peers),
     ];

@@ -17,6 +17,8 @@ pub enum Request {
     Report(Box<Report>),
     /// The learned MACs, over several turns.
     Macs(Box<MacDump>),
+    /// The learned bindings, over several turns.
+    Bindings(Box<BindingDump>),
     /// The next hops.
     Neighbours(Box<NeighbourDump>),
 }
@@ -58,6 +60,8 @@ pub struct Report {
     pub macs: u64,
     /// The most it can hold, by its table.
     pub macs_capacity: u64,
+    /// Learned bindings.
+    pub bindings: u64,
     /// Next hops.
     pub neighbours: u64,
     /// Peers that are not configured.
@@ -79,6 +83,7 @@ impl Report {
             cycles_per_ms: 0,
             macs: 0,
             macs_capacity: 0,
+            bindings: 0,
             neighbours: 0,
             learned_peers: 0,
         }
@@ -164,6 +169,33 @@ pub struct MacDump {
     pub number: u64,
     /// Filled up to its capacity, which the manager chose.
     pub entries: Vec<MacEntry>,
+    /// Where to go on; the worker's.
+    pub cursor: usize,
+    /// Whether the entries are all there were.
+    pub complete: bool,
+}
+
+/// A learned binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BindingEntry {
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// Who has it.
+    pub mac: MacAddr,
+    /// How often it has moved.
+    pub sequence: u32,
+    /// Seconds since it was confirmed.
+    pub age: u16,
+}
+
+/// The learned bindings of a worker.
+pub struct BindingDump {
+    /// Which request this answers.
+    pub number: u64,
+    /// Filled up to its capacity, which the manager chose.
+    pub entries: Vec<BindingEntry>,
     /// Where to go on; the worker's.
     pub cursor: usize,
     /// Whether the entries are all there were.

@@ -9,14 +9,17 @@ pub mod outbox;
 pub mod packet;
 
 use crate::config::Poll;
-use link::{Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount, Report, Request, Turns};
+use link::{
+    BindingDump, BindingEntry, Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount, Report,
+    Request, Turns,
+};
 use outbox::Outboxes;
 use packet::{Buffers, Packet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use weir_pipelines::gateway::{DropReason, Gateway};
-use weir_pipelines::tables::{PortId, Snapshot};
+use weir_pipelines::tables::{Binding, PortId, Snapshot};
 use weir_pipelines::{Burst, Frame, Time};
 use weir_pmd::{RxQueue, cycles};
 
@@ -78,7 +81,15 @@ pub struct Worker {
     /// How long its turns took.
     pub turns: Turns,
     /// A dump that takes several turns.
-    pub dump: Option<Box<MacDump>>,
+    pub dump: Option<Dump>,
+}
+
+/// What takes several turns to hand out.
+pub enum Dump {
+    /// The learned MACs.
+    Macs(Box<MacDump>),
+    /// The learned bindings.
+    Bindings(Box<BindingDump>),
 }
 
 impl Worker {
@@ -111,8 +122,10 @@ impl Worker {
                 }
                 self.tick(now);
             }
-            if let Some(dump) = self.dump.take() {
-                self.page(dump, now);
+            match self.dump.take() {
+                Some(Dump::Macs(dump)) => self.page(dump, now),
+                Some(Dump::Bindings(dump)) => self.page_bindings(dump, now),
+                None => {}
             }
             if vain > PATIENCE && self.poll == Poll::Adaptive && self.dump.is_none() {
                 std::thread::sleep(nap(vain));
@@ -167,7 +180,8 @@ impl Worker {
         match self.link.requests.pop() {
             Some(Request::Report(report)) => self.report(report),
             Some(Request::Neighbours(dump)) => self.neighbours(dump),
-            Some(Request::Macs(dump)) => self.dump = Some(dump),
+            Some(Request::Macs(dump)) => self.dump = Some(Dump::Macs(dump)),
+            Some(Request::Bindings(dump)) => self.dump = Some(Dump::Bindings(dump)),
             None => {}
         }
         self.link.heartbeat.store(now.millis(), Ordering::Relaxed);
@@ -211,6 +225,7 @@ impl Worker {
         report.cycles_per_ms = self.clock.cycles_per_ms;
         report.macs = self.gateway.macs().len() as u64;
         report.macs_capacity = self.gateway.macs().capacity() as u64;
+        report.bindings = self.gateway.bindings().len() as u64;
         report.neighbours = self.gateway.neighbours().entries().len() as u64;
         report.learned_peers = self.gateway.peers().learned() as u64;
         self.answer(Request::Report(report));
@@ -247,9 +262,29 @@ impl Worker {
         match next {
             Some(at) if *complete => {
                 *cursor = at;
-                self.dump = Some(dump);
+                self.dump = Some(Dump::Macs(dump));
             }
             _ => self.answer(Request::Macs(dump)),
+        }
+    }
+
+    /// The same of the learned bindings.
+    fn page_bindings(&mut self, mut dump: Box<BindingDump>, now: Time) {
+        let BindingDump { entries, cursor, complete, .. } = &mut *dump;
+        let next = self.gateway.bindings().page(*cursor, now.seconds(), |binding| {
+            if entries.len() == entries.capacity() {
+                *complete = false;
+                return;
+            }
+            let Binding { bridge, address, mac, sequence, age, .. } = binding;
+            entries.push(BindingEntry { bridge, address, mac, sequence, age });
+        });
+        match next {
+            Some(at) if *complete => {
+                *cursor = at;
+                self.dump = Some(Dump::Bindings(dump));
+            }
+            _ => self.answer(Request::Bindings(dump)),
         }
     }
 

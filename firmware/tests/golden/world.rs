@@ -58,12 +58,21 @@ impl World {
         let names: Vec<_> = script.ports.iter().map(|(name, _)| name.clone()).collect();
         let api_names =
             names.iter().map(|name| name.parse().map_err(|e| format!("{name}: {e}"))).collect::<Result<_, _>>()?;
-        let mut limits =
-            Limits { bridges: 64, macs: 256, peers: 128, learned_peers: 16, neighbours: 16, held: 64, shared: false };
+        let mut limits = Limits {
+            bridges: 64,
+            macs: 256,
+            bindings: 256,
+            peers: 128,
+            learned_peers: 16,
+            neighbours: 16,
+            held: 64,
+            shared: false,
+        };
         let mut tables = Tables { bridges: 64, peers: 64, ..Tables::default() };
         for (table, &size) in &script.tables {
             match table.as_str() {
                 "macs" => limits.macs = size,
+                "bindings" => limits.bindings = size,
                 "learned_peers" => limits.learned_peers = size,
                 "neighbours" => limits.neighbours = size,
                 "held" => limits.held = size,

@@ -40,7 +40,7 @@ named! {
         MalformedUdp = "malformed_udp",
         /// An ARP message that is cut or of other lengths than Ethernet's and IPv4's.
         MalformedArp = "malformed_arp",
-        /// A neighbour discovery message that breaks a rule of RFC 4861 §7.1.
+        /// A neighbour solicitation or advertisement that hosts must discard (RFC 4861 §7.1).
         MalformedNd = "malformed_nd",
         /// An outer IPv4 header whose checksum is wrong.
         OuterChecksum = "outer_checksum",
@@ -67,6 +67,10 @@ named! {
         SourceMac = "source_mac",
         /// To 01-80-C2-00-00-0x, which is never forwarded (IEEE 802.1Q §8.6.3).
         LinkLocalControl = "link_local_control",
+        /// From a MAC or an address that is not its sender's, or a claim on an address that is another's.
+        Spoofed = "spoofed",
+        /// Asks for an address of which nothing is known, on a bridge that does not flood those.
+        UnknownTarget = "unknown_target",
         /// On the underlay, and nothing that this gateway serves or learns from.
         NotForUs = "not_for_us",
         /// To a MAC that is where the frame came from.
@@ -77,8 +81,6 @@ named! {
         NoFloodTarget = "no_flood_target",
         /// To a MAC that is not known, on a bridge that does not flood those.
         UnknownUnicast = "unknown_unicast",
-        /// To be flooded, and its bridge's port has brought as many of those as it may for now.
-        Storm = "storm",
         /// Congestion was marked on the outer header and cannot be on the inner one (RFC 6040 §4.2).
         EcnCongestion = "ecn_congestion",
         /// Larger than the MTU of the port it would leave by.
@@ -107,15 +109,11 @@ named! {
 named! {
     /// What happened besides frames coming and going.
     Event {
-        /// A MAC was learned that was not known. A MAC that another worker learned is counted there.
+        /// A MAC was learned that was not known.
         Learned = "learned",
         /// A learned MAC turned up elsewhere.
         Moved = "moved",
-        /// A MAC moved too often within 180 s, and stays where it is for as long (RFC 7432 §15.1).
-        Frozen = "frozen",
-        /// A frozen MAC turned up elsewhere, and stays where it is.
-        FrozenMacElsewhere = "frozen_mac_elsewhere",
-        /// A learned MAC was forgotten, by each worker for itself.
+        /// A learned MAC was forgotten.
         Aged = "aged",
         /// A MAC was not learned: its bridge has as many as it may.
         MacLimit = "mac_limit",
@@ -125,8 +123,6 @@ named! {
         PeerTableFull = "peer_table_full",
         /// A configured MAC turned up elsewhere, and stays where it is.
         ConfiguredMacElsewhere = "configured_mac_elsewhere",
-        /// A bridge's port brought more than it may: counted once a second for each class.
-        StormSeconds = "storm_seconds",
         /// A frame was flooded.
         Flooded = "flooded",
         /// An ARP request for a vtep was answered.
@@ -143,6 +139,22 @@ named! {
         NeighbourConfirmed = "neighbour_confirmed",
         /// A next hop did not.
         NeighbourFailed = "neighbour_failed",
+        /// An ARP request was answered for the owner of the address.
+        ArpSuppressed = "arp_suppressed",
+        /// A neighbour solicitation was.
+        NdSuppressed = "nd_suppressed",
+        /// An address was learned that was not known.
+        BindingLearned = "binding_learned",
+        /// An address turned up with another MAC.
+        BindingMoved = "binding_moved",
+        /// The owner of a binding was asked whether it is there.
+        BindingProbed = "binding_probed",
+        /// A learned binding was forgotten: its owner is silent, or may not hold it any more.
+        BindingAged = "binding_aged",
+        /// A binding was not learned: its bridge has as many as it may.
+        BindingLimit = "binding_limit",
+        /// A binding was not learned: the table is full.
+        BindingTableFull = "binding_table_full",
         /// What was learned could not be passed on: too much waits. It is offered again.
         OfferFull = "offer_full",
     }
@@ -160,7 +172,8 @@ pub struct Counters {
     pub originated: u64,
     /// Frames given to the ports.
     pub sent: u64,
-    /// Frames for the gateway itself that taught it something, and went no further: ARP answers of next hops.
+    /// Frames for the gateway itself that taught it something, and went no further: answers of next hops, and of owners of
+    /// bindings.
     pub consumed: u64,
 }
 

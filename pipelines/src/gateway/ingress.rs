@@ -29,6 +29,8 @@ pub(super) enum Arrival {
     Bridged,
     /// For the gateway itself: ARP, neighbour discovery or ping on the underlay. The number says where its EtherType is.
     Local(u16),
+    /// It taught this worker something, and goes no further.
+    Consumed,
     /// Nothing that goes on.
     Dropped(DropReason),
 }

@@ -40,11 +40,7 @@ impl<F: Frame> Gateway<F> {
         };
         match outcome {
             Ok(Ending::Answer) => self.send(turn, turn.port, frame),
-            Ok(Ending::Consumed) => {
-                self.counters.consumed += 1;
-                // Freed with those that were refused.
-                drop(self.refused.push(frame));
-            }
+            Ok(Ending::Consumed) => self.consume(frame),
             Err(reason) => self.refuse(turn.port, frame, reason),
         }
     }

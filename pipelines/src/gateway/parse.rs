@@ -6,10 +6,16 @@
 
 use super::DropReason;
 use crate::tables::{BridgeId, MeshId, Peer, Place, Secret};
-use crate::wire::{Arp, Ecn, EtherType, IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp};
+use crate::wire::{
+    Arp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Ecn, EtherType, Icmpv6Type,
+    IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp,
+};
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
 const IPV6_WALK: usize = 64;
+/// Ports of what DHCP servers tell clients, source and destination.
+const DHCP: u32 = (DHCP_SERVER_PORT as u32) << 16 | DHCP_CLIENT_PORT as u32;
+const DHCP6: u32 = (DHCP6_SERVER_PORT as u32) << 16 | DHCP6_CLIENT_PORT as u32;
 
 /// A tenant's frame, taken apart. Written in place, field by field, in a lane of its own: as a result that is handed up
 /// from call to call it would be copied, and wait for its own stores, once a call.
@@ -48,6 +54,26 @@ impl Parsed {
     pub(super) fn payload_len(&self) -> usize {
         self.end as usize - usize::from(self.rest_at) - 2
     }
+
+    /// Whether it is more than a frame to forward: who sent it is to be checked, or it says who has an address, or asks.
+    #[inline(always)]
+    pub(super) fn is_noted(&self) -> bool {
+        self.secure | (self.inner.note != Note::None)
+    }
+}
+
+/// Frames that say, or ask, who has an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Note {
+    /// It is none.
+    #[default]
+    None,
+    /// ARP.
+    Arp,
+    /// A neighbour solicitation or advertisement, or a chain of extension headers that may end in one.
+    Nd,
+    /// From a DHCP server's port to a client's.
+    Dhcp,
 }
 
 /// What lies behind the MACs.
@@ -62,6 +88,7 @@ pub(super) struct Inner {
     /// Bytes from the first EtherType to the IP header, and 4 or 6; 0 where it is not IP.
     pub(super) ip_at: u8,
     pub(super) ip_version: u8,
+    pub(super) note: Note,
 }
 
 impl Inner {
@@ -77,7 +104,7 @@ impl Inner {
         secret: Secret,
         hosts: impl Fn() -> u64,
     ) -> Result<(), DropReason> {
-        (self.tagged, self.ip_at) = (false, 2);
+        (self.tagged, self.ip_at, self.note) = (false, 2, Note::None);
         match ether_type {
             EtherType::IPV4 => self.ipv4(rest, available, secret),
             _ => self.parse_other(ether_type, rest, available, secret, hosts()),
@@ -129,6 +156,10 @@ impl Inner {
         let addresses = u64::from(be32(12)) << 32 | u64::from(be32(16));
         self.flow = flow4(secret, addresses, be32(20), head[9]);
         (self.class, self.ip_version) = (TrafficClass(head[1]), 4);
+        // TCP of the same ports is told from it where there is more time.
+        if be32(20) == DHCP {
+            self.note = Note::Dhcp;
+        }
         Ok(())
     }
 
@@ -144,6 +175,9 @@ impl Inner {
         let addresses = u64::from(ip.source().to_bits()) << 32 | u64::from(ip.destination().to_bits());
         self.flow = flow4(secret, addresses, ports, protocol.0);
         (self.class, self.ip_version) = (ip.traffic_class(), 4);
+        if ports == DHCP {
+            self.note = Note::Dhcp;
+        }
         Ok(())
     }
 
@@ -153,11 +187,23 @@ impl Inner {
         let behind = &behind[..behind.len().min(ip.payload_len())];
         let mut ports = 0;
         // A chain of extension headers that cannot be walked is the hosts' affair: the flow goes without its ports.
-        if let Ok(upper) = ip.upper(&behind[..behind.len().min(IPV6_WALK)])
-            && upper.fragment.is_none()
-        {
-            let left = ip.payload_len().saturating_sub(upper.offset);
-            ports = transport(upper.protocol, behind.get(upper.offset..).unwrap_or(&[]), left)?;
+        match ip.upper(&behind[..behind.len().min(IPV6_WALK)]) {
+            Ok(upper) if upper.fragment.is_none() => {
+                let left = ip.payload_len().saturating_sub(upper.offset);
+                let message = behind.get(upper.offset..).unwrap_or(&[]);
+                ports = transport(upper.protocol, message, left)?;
+                let kind = message.first().map(|kind| Icmpv6Type(*kind));
+                self.note = match (upper.protocol, kind) {
+                    (
+                        IpProtocol::ICMPV6,
+                        Some(Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT),
+                    ) => Note::Nd,
+                    (IpProtocol::UDP, _) if ports == DHCP6 => Note::Dhcp,
+                    _ => Note::None,
+                };
+            }
+            Err(_) if ip.payload_len() > IPV6_WALK => self.note = Note::Nd,
+            Ok(_) | Err(_) => {}
         }
         let (source, destination) = (ip.source().to_bits(), ip.destination().to_bits());
         let halves = secret.mix(source as u64, destination as u64)
@@ -171,7 +217,10 @@ impl Inner {
         (self.flow, self.class, self.ip_version) = (hosts, TrafficClass::default(), 0);
         match ether_type {
             EtherType::ARP => match Arp::parse(&payload[..payload.len().min(len)]) {
-                Ok(_) => Ok(()),
+                Ok(_) => {
+                    self.note = Note::Arp;
+                    Ok(())
+                }
                 Err(_) => Err(DropReason::MalformedArp),
             },
             EtherType(length) if ether_type.is_length() && usize::from(length) > len => Err(DropReason::Truncated),
@@ -268,7 +317,7 @@ mod tests {
         fn the_ordinary_way_agrees_with_the_full_one(
             mut bytes in prop::collection::vec(any::<u8>(), 0..70),
             plain in any::<bool>(), protocol in prop::sample::select(vec![1u8, 6, 17, 50]),
-            lengths in (0u8..70, 0u8..70),
+            lengths in (0u8..70, 0u8..70), dhcp in any::<bool>(),
         ) {
             if bytes.len() >= 28 && plain {
                 bytes[0] = 0x45;
@@ -276,6 +325,9 @@ mod tests {
                 bytes[6..8].fill(0);
                 bytes[9] = protocol;
                 bytes[24..26].copy_from_slice(&[0, lengths.1]);
+                if dhcp {
+                    bytes[20..24].copy_from_slice(&DHCP.to_be_bytes());
+                }
             }
             let secret = Secret::new([7, 0x9e37_79b9_7f4a_7c15]);
             let (mut fast, mut full) = (Inner::default(), Inner::default());
@@ -283,6 +335,7 @@ mod tests {
             prop_assert_eq!(outcome, full.ipv4_in_full(&bytes, bytes.len(), secret));
             if outcome.is_ok() {
                 prop_assert_eq!((fast.flow, fast.class, fast.ip_version), (full.flow, full.class, full.ip_version));
+                prop_assert_eq!(fast.note, full.note);
             }
         }
     }

@@ -5,15 +5,13 @@
 
 use super::counters::{Counters, DropReason};
 use super::decide::Decision;
-use super::flap::Movers;
 use super::ingress::Arrival;
 use super::learn::Fact;
-use super::meter::Meter;
-use super::notice::{Notice, Notices};
-use super::parse::Parsed;
+use super::parse::{Note, Parsed};
 use super::resolve::Held;
+use super::snoop::BINDING_OFFERS;
 use super::tunnels::{Key4, Key6, Tunnels};
-use crate::tables::{MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
+use crate::tables::{BindingTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -30,6 +28,8 @@ pub struct Limits {
     pub bridges: usize,
     /// Learned MACs.
     pub macs: usize,
+    /// Learned bindings, below 2^32.
+    pub bindings: usize,
     /// Configured peers: their numbers are below this.
     pub peers: usize,
     /// Peers that are not configured, and have learned MACs behind them.
@@ -48,6 +48,7 @@ impl Default for Limits {
         Self {
             bridges: 65_536,
             macs: 1 << 20,
+            bindings: 1 << 20,
             peers: 16_384,
             learned_peers: 16_384,
             neighbours: 4096,
@@ -60,19 +61,19 @@ impl Default for Limits {
 /// One worker's gateway: its learned tables, its counters, the frames that wait.
 pub struct Gateway<F> {
     pub(super) macs: MacTable,
+    pub(super) bindings: BindingTable,
     pub(super) peers: PeerTable,
     pub(super) tunnels4: Tunnels<Key4>,
     pub(super) tunnels6: Tunnels<Key6>,
     pub(super) neighbours: NeighbourTable,
     pub(super) held: Held<F>,
     pub(super) counters: Counters,
-    pub(super) meter: Meter,
-    pub(super) movers: Movers,
-    pub(super) notices: Notices,
     pub(super) offers: VecDeque<Fact>,
     pub(super) shared: bool,
     /// How many next hops may still be offered in this tick.
     pub(super) neighbour_offers: u32,
+    /// How many bindings may.
+    pub(super) binding_offers: u32,
     /// Frames that go nowhere, freed together at the end of a burst.
     pub(super) refused: Burst<F>,
     /// What is known of each frame of the burst.
@@ -84,18 +85,17 @@ impl<F: Frame> Gateway<F> {
     pub fn new(secret: Secret, ports: usize, limits: Limits) -> Self {
         Self {
             macs: MacTable::new(secret, limits.macs, limits.bridges),
+            bindings: BindingTable::new(secret, limits.bindings, limits.bridges),
             peers: PeerTable::new(secret, limits.peers, limits.learned_peers),
             tunnels4: Tunnels::new(),
             tunnels6: Tunnels::new(),
             neighbours: NeighbourTable::new(secret, limits.neighbours),
             held: Held::new(limits.held),
             counters: Counters::new(ports),
-            meter: Meter::new(secret, limits.bridges, ports),
-            movers: Movers::new(limits.macs),
-            notices: Notices::new(),
             offers: VecDeque::with_capacity(super::learn::OFFERS),
             shared: limits.shared,
             neighbour_offers: NEIGHBOUR_OFFERS,
+            binding_offers: BINDING_OFFERS,
             refused: Burst::new(),
             lanes: vec![Parsed::default(); BURST].into(),
         }
@@ -117,13 +117,17 @@ impl<F: Frame> Gateway<F> {
         let mut arrivals = heapless::Vec::<Arrival, BURST>::new();
         for (frame, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
             // There are as many lanes, and as much room here, as a burst has frames.
-            let _ = arrivals.push(self.ingress(snapshot, port, frame, lane));
+            let mut arrival = self.ingress(snapshot, port, frame, lane);
+            if arrival == Arrival::Bridged && lane.is_noted() {
+                arrival = self.examine(snapshot, now, port, frame, lane);
+            }
+            let _ = arrivals.push(arrival);
         }
         self.fetch(snapshot, &lanes[..arrivals.len()]);
         let seconds = now.seconds();
         for (arrival, lane) in arrivals.iter_mut().zip(lanes.iter()) {
             if *arrival == Arrival::Bridged
-                && let Err(reason) = self.learn(snapshot, lane, port, now, seconds)
+                && let Err(reason) = self.learn(snapshot, lane, seconds)
             {
                 *arrival = Arrival::Dropped(reason);
             }
@@ -131,22 +135,36 @@ impl<F: Frame> Gateway<F> {
         let mut decisions = heapless::Vec::<Decision<'_>, BURST>::new();
         for (arrival, lane) in arrivals.iter().zip(lanes.iter()) {
             let _ = decisions.push(match arrival {
+                Arrival::Bridged if lane.inner.note != Note::None => Decision::Suppress,
                 Arrival::Bridged => self.decide(snapshot, lane, seconds),
                 Arrival::Local(rest_at) => Decision::Local(*rest_at),
+                Arrival::Consumed => Decision::Consume,
                 Arrival::Dropped(reason) => Decision::Drop(*reason),
             });
         }
         let mut turn = Turn { snapshot, now, port, pool, out };
         for ((frame, decision), lane) in burst.drain(..).zip(&decisions).zip(lanes.iter()) {
-            match decision {
-                Decision::Forward(place, segment) => self.forward(&mut turn, frame, lane, *place, segment),
-                Decision::Flood(class) => self.flood(&mut turn, frame, lane, *class),
-                Decision::Local(rest_at) => self.local(&mut turn, frame, usize::from(*rest_at)),
-                Decision::Drop(reason) => self.refuse(port, frame, *reason),
-            }
+            self.carry_out(&mut turn, frame, lane, *decision);
         }
         self.lanes = lanes;
         pool.free(&mut self.refused);
+    }
+
+    /// Does with a frame what was decided.
+    #[inline(always)]
+    pub(super) fn carry_out<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, lane: &Parsed, decision: Decision<'_>)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        match decision {
+            Decision::Forward(place, segment) => self.forward(turn, frame, lane, place, segment),
+            Decision::Flood => self.flood(turn, frame, lane),
+            Decision::Local(rest_at) => self.local(turn, frame, usize::from(rest_at)),
+            Decision::Suppress => self.suppress(turn, frame, lane),
+            Decision::Consume => self.consume(frame),
+            Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
+        }
     }
 
     /// Reads the cache lines in which the burst's entries most likely are, all before any is needed: the loads do not
@@ -166,9 +184,11 @@ impl<F: Frame> Gateway<F> {
 
     /// What is due by time, not by frames: next hops to ask again, entries to forget. Called about every millisecond.
     pub fn tick<P: Pool<Frame = F>>(&mut self, snapshot: &Snapshot, now: Time, pool: &mut P, out: &mut impl Egress<F>) {
-        self.resolve_due(&mut Turn { snapshot, now, port: PortId(0), pool, out });
+        let mut turn = Turn { snapshot, now, port: PortId(0), pool, out };
+        self.resolve_due(&mut turn);
+        self.probe_due(&mut turn);
         self.forget(snapshot, now);
-        self.neighbour_offers = NEIGHBOUR_OFFERS;
+        (self.neighbour_offers, self.binding_offers) = (NEIGHBOUR_OFFERS, BINDING_OFFERS);
         pool.free(&mut self.refused);
     }
 
@@ -187,29 +207,14 @@ impl<F: Frame> Gateway<F> {
         &mut self.counters
     }
 
-    /// Says whether somebody watches: only then are there notices.
-    pub fn watch(&mut self, watched: bool) {
-        self.notices.watch(watched);
-    }
-
-    /// What happened, oldest first.
-    pub fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.next()
-    }
-
-    /// Gives a notice back that found no room elsewhere.
-    pub fn return_notice(&mut self, notice: Notice) {
-        self.notices.give_back(notice);
-    }
-
-    /// How many notices found no room since this was last asked.
-    pub fn take_lost_notices(&mut self) -> u64 {
-        self.notices.take_lost()
-    }
-
     /// The learned MACs.
     pub fn macs(&self) -> &MacTable {
         &self.macs
+    }
+
+    /// The learned bindings.
+    pub fn bindings(&self) -> &BindingTable {
+        &self.bindings
     }
 
     /// The remote tunnel endpoints.
@@ -230,6 +235,14 @@ impl<F: Frame> Gateway<F> {
     /// How many frames wait for a next hop.
     pub fn held_for(&self, neighbour: usize) -> usize {
         self.neighbours.entries().get(neighbour).map_or(0, |n| n.held as usize)
+    }
+
+    /// Ends a frame that taught this worker something.
+    #[cold]
+    pub(super) fn consume(&mut self, frame: F) {
+        self.counters.consumed += 1;
+        // Freed with those that were refused.
+        drop(self.refused.push(frame));
     }
 
     /// Drops a frame for a reason.

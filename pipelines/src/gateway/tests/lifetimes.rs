@@ -2,7 +2,7 @@
 //! are full give up what nobody needs.
 
 use super::*;
-use crate::gateway::{Fact, Sighting};
+use crate::gateway::Fact;
 
 const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 
@@ -30,7 +30,7 @@ fn a_peer_taken_off_a_bridge_that_lists_its_peers_gets_no_more_of_its_frames() {
     assert!(out.iter().all(|(port, _)| *port == PortId(2)), "{out:?}");
     // Nor does another worker's word bring it back.
     let peer = Some(peer(PEER));
-    let fact = Fact::Mac { bridge: RED, mac: host(2), segment: SegmentIx(2), peer, sighting: Sighting::Again };
+    let fact = Fact::Mac { bridge: RED, mac: host(2), segment: SegmentIx(2), peer };
     w.gateway.learned_elsewhere(&w.snapshot, fact, w.now);
     assert_eq!(w.gateway.macs().len(), 1, "host 1 only");
 }
@@ -58,6 +58,7 @@ fn as_many_next_hops_as_frames_wait_for_are_released_at_once() {
     let mut w = World::with(Limits {
         bridges: 8,
         macs: 512,
+        bindings: 64,
         peers: 8,
         learned_peers: 256,
         neighbours: 256,
@@ -114,8 +115,16 @@ fn a_frame_to_nobodys_mac_is_flooded_like_any_unknown_one() {
 
 #[test]
 fn a_storm_of_arp_leaves_room_for_macs_to_be_passed_on() {
-    let mut w =
-        World::with(Limits { bridges: 8, macs: 64, peers: 8, learned_peers: 8, neighbours: 8, held: 16, shared: true });
+    let mut w = World::with(Limits {
+        bridges: 8,
+        macs: 64,
+        bindings: 64,
+        peers: 8,
+        learned_peers: 8,
+        neighbours: 8,
+        held: 16,
+        shared: true,
+    });
     for n in 0..5000u16 {
         let [a, b] = n.to_be_bytes();
         let from = Ipv4Addr::new(10, 9, a, b);

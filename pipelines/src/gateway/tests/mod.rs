@@ -6,7 +6,6 @@ mod encaps;
 mod hostile;
 mod lifetimes;
 mod paths;
-mod protection;
 mod sharing;
 
 use super::testing::{TestFrame, TestPool, TestPorts};
@@ -92,7 +91,16 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        Self::with(Limits { bridges: 8, macs: 64, peers: 8, learned_peers: 8, neighbours: 8, held: 16, shared: false })
+        Self::with(Limits {
+            bridges: 8,
+            macs: 64,
+            bindings: 64,
+            peers: 8,
+            learned_peers: 8,
+            neighbours: 8,
+            held: 16,
+            shared: false,
+        })
     }
 
     pub(super) fn with(limits: Limits) -> Self {

@@ -4,7 +4,16 @@ use super::*;
 use crate::gateway::Fact;
 
 fn shared() -> World {
-    World::with(Limits { bridges: 8, macs: 64, peers: 8, learned_peers: 8, neighbours: 8, held: 16, shared: true })
+    World::with(Limits {
+        bridges: 8,
+        macs: 64,
+        bindings: 64,
+        peers: 8,
+        learned_peers: 8,
+        neighbours: 8,
+        held: 16,
+        shared: true,
+    })
 }
 
 /// Hands every offer of one to the other; how many there were.

@@ -1,0 +1,345 @@
+//! Snoop: what hosts and DHCP servers say of who has which address, judged and learned. Before MACs are learned, so that
+//! a frame that lies teaches nothing.
+//!
+//! A claim is the sender of an ARP message, the source of a neighbour solicitation, the target of an advertisement, or
+//! what a DHCP server gives. A claim on what the claimant may not hold is dropped with its frame; any other moves the
+//! binding at once, on all workers, and the frame goes on as if nobody had looked. What a DHCP server says is believed
+//! wherever it is, as far as the client may hold what it is given: nobody gains more by that than by a claim of its own.
+//! Frames with a VLAN tag of their own are of a tenant's own broadcast domains, in which the same address may be
+//! another's: they are checked with port security, but teach nothing and are not answered.
+//! Read first: RFC 826, RFC 5227 §1.1 and §2.4, RFC 4861 §7.2, RFC 9161 §3.1 and §3.5, RFC 7513 §7 (DHCP).
+
+use super::counters::{DropReason, Event};
+use super::guard::{Title, title};
+use super::ingress::Arrival;
+use super::learn::Fact;
+use super::parse::{self, Note, Parsed};
+use super::pipeline::Gateway;
+use crate::tables::{BindOutcome, Binding, BridgeId, BridgeSettings, Manners, PortId, Snapshot};
+use crate::wire::{
+    Arp, ArpOperation, Dhcp4, Dhcp6, Icmpv6Type, IpProtocol, Ipv4, Ipv6, MAX_DHCP6_ADDRESSES, MacAddr, Nd, Udp,
+    solicited_node,
+};
+use crate::{Frame, Time};
+use core::net::{IpAddr, Ipv6Addr};
+
+/// Bindings offered to the other workers in a tick at most, so that a storm of claims leaves room for MACs.
+pub(super) const BINDING_OFFERS: u32 = 256;
+
+/// Somebody has an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    address: IpAddr,
+    mac: MacAddr,
+    /// Whether it counts against what is known.
+    overrides: bool,
+    manners: Option<Manners>,
+    /// Whether the claimant itself says so.
+    by_itself: bool,
+}
+
+impl Claim {
+    fn new(address: impl Into<IpAddr>, mac: MacAddr) -> Self {
+        Self { address: address.into(), mac, overrides: true, manners: None, by_itself: true }
+    }
+}
+
+/// What a message is, besides what it claims.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    /// To everybody: who has that?
+    Question,
+    /// To everybody: somebody has that.
+    Announcement,
+    /// Nothing that is not simply forwarded.
+    #[default]
+    Other,
+}
+
+/// What a frame says.
+#[derive(Debug, Default)]
+struct Said {
+    claims: heapless::Vec<Claim, MAX_DHCP6_ADDRESSES>,
+    kind: Kind,
+}
+
+impl Said {
+    fn new(claim: Option<Claim>, kind: Kind) -> Self {
+        Self { claims: claim.into_iter().collect(), kind }
+    }
+}
+
+/// Whether it is an address that one host can have.
+pub(super) fn is_a_hosts(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !matches!(v4.octets()[0], 0 | 127 | 224..),
+        IpAddr::V6(v6) => {
+            !(v6.is_multicast() || v6.is_unspecified() || v6.is_loopback()) && v6.to_ipv4_mapped().is_none()
+        }
+    }
+}
+
+impl<F: Frame> Gateway<F> {
+    /// The step, for one frame that is noted. Its lane keeps the note only if it is a question that may be answered.
+    #[cold]
+    pub(super) fn examine(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+        port: PortId,
+        frame: &mut F,
+        lane: &mut Parsed,
+    ) -> Arrival {
+        self.judge(snapshot, now, port, frame, lane).unwrap_or_else(Arrival::Dropped)
+    }
+
+    fn judge(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+        _port: PortId,
+        frame: &mut F,
+        lane: &mut Parsed,
+    ) -> Result<Arrival, DropReason> {
+        let note = core::mem::take(&mut lane.inner.note);
+        let end = lane.end as usize;
+        // All of it is needed where more than fixed headers is read.
+        let whole = matches!(note, Note::Nd | Note::Dhcp) || lane.inner.ip_version == 6;
+        if whole && frame.head().len() < end && !frame.pull(end) {
+            return Err(DropReason::NoHeadroom);
+        }
+        let head = frame.head();
+        let head = &head[..head.len().min(end)];
+        let said = read(head, lane, note)?;
+        if lane.secure {
+            self.guard(snapshot, head, lane)?;
+            if said.claims.iter().any(|c| c.by_itself && !self.lives_at(snapshot, c.mac, lane)) {
+                return Err(DropReason::Spoofed);
+            }
+        }
+        let ours = is_of_the_bridge(head, lane);
+        if (ours || lane.secure)
+            && said.claims.iter().any(|c| title(snapshot, lane.bridge, c.mac, c.address) == Title::None)
+        {
+            return Err(DropReason::Spoofed);
+        }
+        if note == Note::None || !ours {
+            return Ok(Arrival::Bridged);
+        }
+        let settings = snapshot.bridge(lane.bridge).ok_or(DropReason::UnknownVlan)?.settings;
+        let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC);
+        let mut asked_for = to_us && !said.claims.is_empty();
+        for claim in &said.claims {
+            let news = self.claim(snapshot, lane.bridge, &settings, claim, now.seconds());
+            // Hosts answer a solicitation from nobody by telling everybody (RFC 4861 §7.2.4).
+            asked_for |= note == Note::Nd && said.kind == Kind::Announcement && news == News::Answer;
+        }
+        match said.kind {
+            _ if asked_for => return Ok(Arrival::Consumed),
+            Kind::Question => lane.inner.note = note,
+            Kind::Announcement | Kind::Other => {}
+        }
+        Ok(Arrival::Bridged)
+    }
+
+    /// Learns what is claimed, which the claimant may.
+    fn claim(
+        &mut self,
+        snapshot: &Snapshot,
+        bridge: BridgeId,
+        settings: &BridgeSettings,
+        claim: &Claim,
+        now: u64,
+    ) -> News {
+        let Claim { address, mac, manners, .. } = *claim;
+        let ports = snapshot.ports();
+        if !mac.is_source() || !is_a_hosts(address) || ports.iter().any(|port| port.mac == mac) {
+            return News::None;
+        }
+        let known = self.bindings.get(bridge, address, now);
+        if known.is_some_and(|k| k.mac != mac && !claim.overrides) {
+            return News::None;
+        }
+        let owner = snapshot.owner(bridge, address);
+        let is_own = owner == Some(Some(mac));
+        // What the configuration says needs no learning, but for what it does not say: whether a router is meant.
+        if is_own && known.is_none() && !(manners.is_some() && is_link_local(address)) {
+            return News::None;
+        }
+        // There are no more of these than are configured: they need no limit, and must not be kept from moving by others.
+        let limit = if owner.is_some() { u32::MAX } else { settings.binding_limit };
+        let overrides_owner = owner.flatten().is_some_and(|owner| owner != mac);
+        let first = u32::from(overrides_owner);
+        match self.bindings.learn((bridge, address, mac), manners, first, now, limit) {
+            BindOutcome::New => {
+                self.counters.count(if overrides_owner { Event::BindingMoved } else { Event::BindingLearned });
+                self.offer_binding(bridge, address, now);
+            }
+            BindOutcome::Moved(_) => {
+                self.counters.count(Event::BindingMoved);
+                self.offer_binding(bridge, address, now);
+            }
+            BindOutcome::Same(before) => {
+                let since = ((now >> 4) as u8).wrapping_sub(before.told);
+                // Four times within the ageing time, so that the others' do not age.
+                let due = u16::from(since) >= (settings.binding_ageing / 64).clamp(1, 128);
+                let news = manners.is_some_and(|manners| manners != before.manners);
+                if due || news || before.probes > 0 {
+                    self.offer_binding(bridge, address, now);
+                }
+                return if before.probes > 0 { News::Answer } else { News::None };
+            }
+            BindOutcome::OverLimit => self.counters.count(Event::BindingLimit),
+            BindOutcome::Full => self.counters.count(Event::BindingTableFull),
+            BindOutcome::Outdated => {}
+        }
+        News::None
+    }
+
+    /// Offers a binding to the other workers; if there is no room now, soon.
+    pub(super) fn offer_binding(&mut self, bridge: BridgeId, address: IpAddr, now: u64) {
+        if !self.shared {
+            return;
+        }
+        let Some(binding) = self.bindings.get(bridge, address, now) else { return };
+        let Binding { mac, sequence, manners, .. } = binding;
+        let told =
+            self.binding_offers > 0 && self.push_offer(Fact::Binding { bridge, address, mac, sequence, manners });
+        if told {
+            self.binding_offers -= 1;
+        }
+        self.bindings.set_told(bridge, address, told, now);
+    }
+
+    /// Takes over what another worker learned of an address.
+    pub(super) fn binding_elsewhere(&mut self, snapshot: &Snapshot, fact: Fact, now: Time) {
+        let now = now.seconds();
+        match fact {
+            Fact::Binding { bridge, address, mac, sequence, manners } => {
+                let Some(settings) = snapshot.bridge(bridge).map(|b| b.settings) else { return };
+                if title(snapshot, bridge, mac, address) == Title::None {
+                    return;
+                }
+                let limited = snapshot.owner(bridge, address).is_none();
+                let limit = if limited { settings.binding_limit } else { u32::MAX };
+                let limits = (limit, settings.binding_ageing);
+                match self.bindings.hear((bridge, address, mac), manners, sequence, now, limits) {
+                    BindOutcome::OverLimit => self.counters.count(Event::BindingLimit),
+                    BindOutcome::Full => self.counters.count(Event::BindingTableFull),
+                    // The worker that saw it has counted it.
+                    BindOutcome::New | BindOutcome::Moved(_) | BindOutcome::Same(_) | BindOutcome::Outdated => {}
+                }
+            }
+            Fact::BindingGone { bridge, address, mac, sequence } => {
+                self.bindings.unhear(bridge, address, mac, sequence, now);
+            }
+            Fact::Mac { .. } | Fact::Neighbour { .. } => {}
+        }
+    }
+}
+
+/// In a key, the MAC.
+const MAC: u64 = (1 << 48) - 1;
+
+/// What a claim was, that is more than a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// It answered a probe of this worker's.
+    Answer,
+    /// Nothing.
+    None,
+}
+
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// Whether a frame is of its bridge's own broadcast domain: its tags, if it has any, name no VLAN (IEEE 802.1Q §9.6).
+fn is_of_the_bridge(head: &[u8], p: &Parsed) -> bool {
+    let at = usize::from(p.rest_at);
+    let between = head.get(at..at + usize::from(p.inner.ip_at)).unwrap_or(&[]);
+    // EtherType, then tag and EtherType behind it, as often as there are tags.
+    between.get(2..).unwrap_or(&[]).chunks_exact(4).all(|tag| u16::from_be_bytes([tag[0], tag[1]]) & 0xfff == 0)
+}
+
+/// What a frame says, of which `head` is all that is needed.
+fn read(head: &[u8], p: &Parsed, note: Note) -> Result<Said, DropReason> {
+    let at = usize::from(p.rest_at) + usize::from(p.inner.ip_at);
+    let message = head.get(at..).unwrap_or(&[]);
+    let to_all = parse::is_group(p.to);
+    match note {
+        Note::None => Ok(Said::default()),
+        Note::Arp => arp(message, to_all),
+        Note::Nd => nd(message, to_all, p.secure),
+        Note::Dhcp if p.inner.ip_version == 4 => Ok(Said::new(dhcp4(message), Kind::Other)),
+        Note::Dhcp => Ok(Said { claims: dhcp6(message, MacAddr::from_bits(p.to)), kind: Kind::Other }),
+    }
+}
+
+fn arp(message: &[u8], to_all: bool) -> Result<Said, DropReason> {
+    let (arp, _) = Arp::parse(message).map_err(|_| DropReason::MalformedArp)?;
+    let asks = arp.operation() == ArpOperation::REQUEST;
+    if !asks && arp.operation() != ArpOperation::REPLY {
+        return Ok(Said::default());
+    }
+    let claim = (!arp.sender_ip().is_unspecified()).then(|| Claim::new(arp.sender_ip(), arp.sender_mac()));
+    let kind = match asks {
+        _ if !to_all => Kind::Other,
+        true if !arp.is_announcement() => Kind::Question,
+        _ => Kind::Announcement,
+    };
+    Ok(Said::new(claim, kind))
+}
+
+/// The upper layer's message of a whole IPv6 packet, if it can be found.
+pub(super) fn ipv6_message(packet: &[u8]) -> Option<(Ipv6<'_>, IpProtocol, &[u8])> {
+    let (ip, payload) = Ipv6::parse(packet).ok()?;
+    let upper = ip.upper(payload).ok().filter(|upper| upper.fragment.is_none())?;
+    Some((ip, upper.protocol, payload.get(upper.offset..)?))
+}
+
+fn nd(packet: &[u8], to_all: bool, secure: bool) -> Result<Said, DropReason> {
+    let Some((ip, protocol, message)) = ipv6_message(packet) else {
+        // Extension headers that hide what is behind them.
+        return if secure { Err(DropReason::Spoofed) } else { Ok(Said::default()) };
+    };
+    let kind = message.first().map(|kind| Icmpv6Type(*kind));
+    let is_nd = matches!(kind, Some(Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT));
+    if protocol != IpProtocol::ICMPV6 || !is_nd {
+        return Ok(Said::default());
+    }
+    let (source, destination) = (ip.source(), ip.destination());
+    let nd = Nd::parse(source, destination, ip.hop_limit(), message).map_err(|_| DropReason::MalformedNd)?;
+    Ok(match nd {
+        Nd::Solicitation { target, source_mac } => {
+            let claim = source_mac.map(|mac| Claim::new(source, mac));
+            let asks = to_all && destination == solicited_node(target);
+            Said::new(claim, if asks { Kind::Question } else { Kind::Other })
+        }
+        Nd::Advertisement { target, target_mac, router, override_, .. } => {
+            let manners = Some(Manners { router: Some(router), yields: !override_ });
+            let claim = target_mac.map(|mac| Claim { overrides: override_, manners, ..Claim::new(target, mac) });
+            Said::new(claim, if to_all { Kind::Announcement } else { Kind::Other })
+        }
+    })
+}
+
+/// What a DHCP server gives to a client.
+fn dhcp4(packet: &[u8]) -> Option<Claim> {
+    let (ip, payload) = Ipv4::parse(packet).ok()?;
+    if ip.protocol() != IpProtocol::UDP || ip.fragment().is_fragment() {
+        return None;
+    }
+    let (_, payload) = Udp::parse(payload).ok()?;
+    let dhcp = Dhcp4::parse(payload).ok().filter(|dhcp| dhcp.is_ack() && !dhcp.yiaddr.is_unspecified())?;
+    Some(Claim { by_itself: false, ..Claim::new(dhcp.yiaddr, dhcp.chaddr) })
+}
+
+/// The same of DHCPv6, whose clients are known only by where the frame goes.
+fn dhcp6(packet: &[u8], to: MacAddr) -> heapless::Vec<Claim, MAX_DHCP6_ADDRESSES> {
+    let message = ipv6_message(packet).filter(|(_, protocol, _)| *protocol == IpProtocol::UDP && !to.is_multicast());
+    let dhcp = message.and_then(|(.., datagram)| Udp::parse(datagram).ok()).and_then(|(_, p)| Dhcp6::parse(p).ok());
+    let given = dhcp.map(|dhcp| dhcp.addresses).unwrap_or_default();
+    let claim = |address: Ipv6Addr| Claim { by_itself: false, ..Claim::new(address, to) };
+    given.iter().filter(|given| given.valid > 0).map(|given| claim(given.address)).collect()
+}
