@@ -7,15 +7,51 @@ from lab.net import run
 from lab.weir import BINARIES
 
 FIELDS = "case flows trials cycles_per_packet testpmd_io testpmd_macswap net ratio spread sent received".split()
+SHORT = "--trials 1 --seconds 0.3 --warm-up 0.1 --hugepages none".split()
 
 
-@pytest.mark.parametrize("case", ["vlan-vxlan", "vxlan-vlan"])
-def test_a_case_is_verified_measured_and_reported(case, lab):
+def measured(lab, case, *arguments):
     report = lab.directory / "report.json"
-    short = "--flows 64 --trials 1 --seconds 0.3 --warm-up 0.1 --skip ovs --hugepages none".split()
-    run(BINARIES / "weir-bench", "run", "--case", case, *short, "--json", report, timeout=90)
+    run(BINARIES / "weir-bench", "run", "--case", case, *arguments, *SHORT, "--json", report, timeout=90)
     (result,) = json.loads(report.read_text())
+    assert result["case"] == case
+    return result
+
+
+@pytest.mark.parametrize("case", ["vlan-vxlan", "vxlan-vlan", "vlan-nvgre", "nvgre-vlan", "vlan-geneve"])
+def test_a_case_is_verified_measured_and_reported(case, lab):
+    result = measured(lab, case, "--flows", 64, "--skip", "ovs")
     assert set(FIELDS) <= set(result)
-    assert (result["case"], result["flows"], result["trials"]) == (case, 64, 1)
+    assert (result["flows"], result["trials"], result["copies_per_frame"]) == (64, 1, 1)
     assert 0 < result["received"] <= result["sent"]
     assert result["cycles_per_packet"] > 0 and result["testpmd_io"] > 0
+    assert result["verified"]["frames"] == 128
+
+
+def test_a_flooded_frame_is_counted_by_its_copies(lab):
+    result = measured(lab, "flood", "--flows", 64)
+    assert result["verified"]["frames"] == 64 * 2 * 16
+    assert result["received"] > result["sent"] * 15
+    assert result["cycles_per_frame_in"] == pytest.approx(result["cycles_per_packet"] * 16)
+    assert result["net"] is None and "ovs_cycles_per_packet" not in result
+
+
+@pytest.mark.parametrize("case", ["vlan-nvgre", "nvgre-vlan", "vlan-geneve"])
+def test_open_vswitch_is_measured_with_every_tunnel(case, lab):
+    result = measured(lab, case, "--flows", 64, "--skip", "weir")
+    assert result["ovs_cycles_per_packet"] > result["testpmd_io"]
+
+
+def test_changes_are_timed_with_and_without_traffic(lab):
+    result = measured(lab, "control", "--endpoints", 50_000, "--bridges", 50)
+    for changes in (result["without_traffic"], result["with_traffic"]):
+        assert 0 < changes["one_more_milliseconds"] <= changes["one_more_slowest_milliseconds"]
+        assert 0 < changes["slowest_batch_seconds"] <= changes["apply_seconds"]
+        for held in (changes["before"], changes["while_applying"], changes["while_adding"]):
+            assert held["longest_turn_microseconds_at_most"] > 0
+    quiet, busy = result["without_traffic"], result["with_traffic"]
+    assert "first_packet_milliseconds" not in quiet and quiet["while_adding"]["packets_per_second"] == 0
+    assert busy["first_packet_milliseconds"] > busy["one_more_milliseconds"]
+    assert busy["while_applying"]["packets_per_second"] > 0
+    assert 0 < result["learned_macs"] <= 50_000 and result["bytes_per_learned_mac"] > 0
+    assert result["restart_to_first_packet_seconds"] > 0

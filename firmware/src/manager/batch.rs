@@ -35,7 +35,8 @@ pub fn fault(code: i32, message: impl Into<String>, path: impl Into<String>, val
     Error { code, message: message.into(), data: Some(Fault { path: path.into(), value }) }
 }
 
-/// Makes a batch of changes in `state`; with `replace`, whatever is not put is deleted.
+/// Makes a batch of changes in `state`; with `replace`, whatever is not put is deleted. Returns the changes, and for each of
+/// the first of them its place among the ops.
 ///
 /// # Errors
 /// The first thing that is wrong, with its path and value. The state is then as it was.
@@ -45,14 +46,15 @@ pub fn make(
     limits: &Tables,
     ops: Vec<Op>,
     replace: bool,
-) -> Result<Vec<Change>, Error> {
+) -> Result<(Vec<Change>, Vec<usize>), Error> {
     let mut changes = Vec::with_capacity(ops.len());
     let result = perform(state, ops, replace, &mut changes).and_then(|origins| {
         judge(state, ports, &changes, &origins)?;
-        capacities(state, limits)
+        capacities(state, limits)?;
+        Ok(origins)
     });
     match result {
-        Ok(()) => Ok(changes),
+        Ok(origins) => Ok((changes, origins)),
         Err(error) => {
             undo(state, changes);
             Err(error)
@@ -146,7 +148,11 @@ fn judge(state: &Desired, ports: &[Name], changes: &[Change], origins: &[usize])
     let at = |n: usize| origins.get(n).copied();
     for (n, change) in changes.iter().enumerate() {
         if change.there {
-            rules::judge(state, ports, &change.key).map_err(|Broken { field, value, why }| {
+            let judged = rules::judge(state, ports, &change.key).and_then(|()| match change.old.as_deref() {
+                Some(before) => rules::judge_before(state, &change.key, before),
+                None => Ok(()),
+            });
+            judged.map_err(|Broken { field, value, why }| {
                 let i = at(n).unwrap_or(n);
                 let message = format!("{}: {why}", change.key);
                 fault(code::INVALID_STATE, message, format!("ops[{i}].put.{}.{field}", change.key.kind()), value)
@@ -185,7 +191,6 @@ fn capacities(state: &Desired, limits: &Tables) -> Result<(), Error> {
 /// What a batch changed, as the RPC says it.
 pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied {
     let mut applied = Applied { generation, ..Applied::default() };
-    let mut silent = 0;
     let mut unreachable: Option<(String, usize)> = None;
     for Change { key, old, there } in changes {
         let list = match (old, there) {
@@ -198,19 +203,10 @@ pub fn applied(changes: &[Change], state: &Desired, generation: u64) -> Applied 
             let (_, count) = unreachable.get_or_insert((why, 0));
             *count += 1;
         }
-        if let (ObjectKey::Endpoint(bridge, mac), true) = (key, there) {
-            let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
-            silent += usize::from(host.is_some_and(|h| !h.ips.is_empty()));
-        }
     }
     if let Some((first, count)) = unreachable {
         let others = if count > 1 { format!(" (and {} more like it)", count - 1) } else { String::new() };
         applied.warnings.push(format!("{first}{others}: frames to it are dropped as no_route"));
-    }
-    if silent > 0 {
-        let what =
-            "ARP and ND suppression is not implemented yet: their addresses are kept, but nothing answers from them";
-        applied.warnings.push(format!("{silent} endpoint(s) with ips: {what}"));
     }
     applied
 }

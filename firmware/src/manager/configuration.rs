@@ -6,7 +6,7 @@
 use super::batch::{self, Change, fault};
 use super::desired::Desired;
 use super::key::ObjectKey;
-use super::translate::Translator;
+use super::translate::{MESHES, Refusal, Translator};
 use crate::config::Tables;
 use weir_api::id::Name;
 use weir_api::message::{Applied, Apply, Error, Op, code};
@@ -35,13 +35,13 @@ impl Configuration {
     /// The first object that this `weir.toml` or this version cannot have. Nothing is in force then.
     pub fn restore(&mut self, objects: Vec<Object>, generation: u64) -> Result<(), Error> {
         let ops = objects.into_iter().map(Op::Put).collect();
-        let changes = batch::make(&mut self.desired, &self.ports, &self.limits, ops, false)?;
+        let (changes, origins) = batch::make(&mut self.desired, &self.ports, &self.limits, ops, false)?;
         match self.translator.prepare(&self.desired, &changes, generation) {
             Ok(next) => self.translator.keep(next),
-            Err(full) => {
-                self.translator.undo();
-                batch::undo(&mut self.desired, changes);
-                return Err(fault(code::INVALID_STATE, full.to_string(), "", full.table));
+            Err(refusal) => {
+                let error = refused(refusal, &changes, &origins);
+                self.revert(changes);
+                return Err(error);
             }
         }
         Ok(())
@@ -62,13 +62,13 @@ impl Configuration {
             let why = format!("generation {running} is running, not {expected}; look at what changed, then try again");
             return Err(fault(code::WRONG_GENERATION, why, "expect_generation", expected));
         }
-        let changes = batch::make(&mut self.desired, &self.ports, &self.limits, apply.ops, apply.replace)?;
+        let (changes, origins) = batch::make(&mut self.desired, &self.ports, &self.limits, apply.ops, apply.replace)?;
         if changes.is_empty() {
             return Ok(Applied { generation: running, ..Applied::default() });
         }
         let generation = running + 1;
         let prepared = self.translator.prepare(&self.desired, &changes, generation);
-        let prepared = prepared.map_err(|full| fault(code::INVALID_STATE, full.to_string(), "ops", full.table));
+        let prepared = prepared.map_err(|refusal| refused(refusal, &changes, &origins));
         let result = match prepared {
             Ok(_) if apply.dry_run => Ok(None),
             Ok(next) => persist(&changes, &self.desired, generation).map(|()| Some(next)),
@@ -124,4 +124,21 @@ impl Configuration {
         let key = ObjectKey::parse(kind, id).map_err(|why| fault(code::INVALID_PARAMS, why, "id", id))?;
         self.desired.get(&key).ok_or_else(|| fault(code::NOT_FOUND, format!("there is no {key}"), "id", id))
     }
+}
+
+/// Why a batch cannot be translated, with path and value.
+fn refused(refusal: Refusal, changes: &[Change], origins: &[usize]) -> Error {
+    let (path, value) = match &refusal {
+        Refusal::Full(table) => ("ops".to_owned(), (*table).to_owned()),
+        Refusal::Meshes => ("ops".to_owned(), MESHES.to_string()),
+        Refusal::Taken { change, ip, address, .. } => {
+            let op = origins.get(*change).copied().unwrap_or(*change);
+            (format!("ops[{op}].put.endpoint.ips[{ip}]"), address.to_string())
+        }
+    };
+    let message = match &refusal {
+        Refusal::Taken { change, .. } if *change < changes.len() => format!("{}: {refusal}", changes[*change].key),
+        refusal => refusal.to_string(),
+    };
+    fault(code::INVALID_STATE, message, path, value)
 }

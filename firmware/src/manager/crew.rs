@@ -234,14 +234,14 @@ fn unavailable(link: &Link) -> Error {
 mod tests {
     use super::*;
     use crate::worker::link::{STUCK, Shared};
-    use weir_pipelines::gateway::Fact;
+    use weir_pipelines::gateway::{Fact, Sighting};
     use weir_pipelines::tables::{BridgeId, SegmentIx};
     use weir_pipelines::wire::MacAddr;
 
     fn fact(n: u32) -> Fact {
         let [a, b, c, d] = n.to_be_bytes();
         let mac = MacAddr([2, 0, a, b, c, d]);
-        Fact::Mac { bridge: BridgeId(1), mac, segment: SegmentIx(0), peer: None }
+        Fact::Mac { bridge: BridgeId(1), mac, segment: SegmentIx(0), peer: None, sighting: Sighting::Again }
     }
 
     /// Offers what fits from `from` on, and answers the first that did not.

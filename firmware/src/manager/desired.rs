@@ -134,9 +134,24 @@ impl Desired {
             .chain(self.endpoints.iter().flat_map(|(b, all)| all.keys().map(|m| ObjectKey::Endpoint(b.clone(), *m))))
     }
 
+    /// A bridge's endpoints, if it has any.
+    pub fn hosts(&self, bridge: &Name) -> Option<&BTreeMap<Mac, Host>> {
+        self.endpoints.get(bridge)
+    }
+
+    /// Every bridge that has endpoints, with these, in order.
+    pub fn all_hosts(&self) -> impl Iterator<Item = (&Name, &BTreeMap<Mac, Host>)> {
+        self.endpoints.iter()
+    }
+
     /// Whether some peer or endpoint is at a remote address.
     pub fn is_remote(&self, address: IpAddr) -> bool {
         self.remotes.contains_key(&address)
+    }
+
+    /// The mesh that a peer names.
+    pub(super) fn peer_mesh(&self, segment: &SegmentId, address: IpAddr) -> Option<&Name> {
+        self.peers.get(segment)?.get(&address)?.as_ref()
     }
 
     /// Puts (`Some`) or deletes (`None`) the object with that key, and returns what was there.

@@ -5,12 +5,14 @@
 //! [`translate`], [`crew`].
 
 pub mod batch;
+mod claims;
 pub mod configuration;
 pub mod crew;
 pub mod desired;
 pub mod key;
 pub mod numbers;
 pub mod pages;
+mod reach;
 pub mod rules;
 pub mod table;
 #[cfg(test)]

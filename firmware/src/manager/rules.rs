@@ -3,11 +3,12 @@
 //! Owns: the rules, each judged for one object against all others. A rule costs the same however many objects there
 //! are. Errors say what is wrong and with which field; where in the batch it stands is the caller's to add.
 
-use super::desired::Desired;
+use super::desired::{Desired, Host};
 use super::key::ObjectKey;
-use std::net::{IpAddr, Ipv4Addr};
-use weir_api::id::{Location, Name, SegmentId};
-use weir_api::object::{Bridge, Segment, Vtep};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use weir_api::id::{AllowedPair, IpPrefix, Name, SegmentId};
+use weir_api::object::{Bridge, Object, Segment, Tpid, Vtep};
+use weir_pipelines::tables::NEXT_HOPS;
 
 /// A rule that an object breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub fn judge(state: &Desired, ports: &[Name], key: &ObjectKey) -> Result<(), Bro
         ObjectKey::Peer(segment, address) => peer(state, segment, *address),
         ObjectKey::Endpoint(bridge, mac) => {
             let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
-            host.map_or(Ok(()), |host| endpoint(state, bridge, &host.location))
+            host.map_or(Ok(()), |host| endpoint(state, bridge, host))
         }
     }
 }
@@ -69,9 +70,61 @@ fn any_endpoint_on(state: &Desired, id: &SegmentId, but: Option<&Name>) -> Optio
     Some(ObjectKey::Endpoint(bridge.clone(), *mac))
 }
 
+/// Judges what an object that changed leaves behind, if `before` was there: peers and endpoints that it does not fit any
+/// more, though nothing about them changed.
+///
+/// # Errors
+/// The rule that the change breaks.
+pub fn judge_before(state: &Desired, key: &ObjectKey, before: &Object) -> Result<(), Broken> {
+    match (key, before) {
+        (ObjectKey::Vtep(name), Object::Vtep(old)) => {
+            let Some(new) = state.vteps.get(name) else { return Ok(()) };
+            if is_v6(new) == is_v6(old) {
+                return Ok(());
+            }
+            let mut segments = state.segments_of_vtep.get(name).into_iter().flatten();
+            match segments.find_map(|id| any_of_family(state, id, !is_v6(new))) {
+                Some(other) => broken("address", new.address, format!("{other} is not of the same family")),
+                None => Ok(()),
+            }
+        }
+        (ObjectKey::Segment(id), Object::Segment(old)) => {
+            let Some(name) = state.segments.get(id).and_then(|new| new.vtep.as_ref()) else { return Ok(()) };
+            let Some(vtep) = state.vteps.get(name).filter(|_| old.vtep.as_ref() != Some(name)) else { return Ok(()) };
+            match any_of_family(state, id, !is_v6(vtep)) {
+                Some(other) => {
+                    let why = format!("{other} is not of the same family as its address {}", vtep.address);
+                    broken("vtep", name, why)
+                }
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_v6(vtep: &Vtep) -> bool {
+    vtep.address.address().is_ipv6()
+}
+
+/// Some peer of a segment, or endpoint behind one, whose address is of that family.
+fn any_of_family(state: &Desired, id: &SegmentId, v6: bool) -> Option<ObjectKey> {
+    let peer = state.peers.get(id).and_then(|peers| peers.keys().find(|address| address.is_ipv6() == v6));
+    peer.map(|address| ObjectKey::Peer(id.clone(), *address)).or_else(|| {
+        let bridges = state.endpoints_on.get(id)?.keys();
+        let hosts =
+            bridges.flat_map(|b| state.endpoints.get(b).into_iter().flatten().map(move |(m, host)| (b, m, host)));
+        let mut on = hosts.filter(|(_, _, host)| host.location.segment == *id);
+        let (bridge, mac, _) = on.find(|(_, _, host)| host.location.peer.is_some_and(|peer| peer.is_ipv6() == v6))?;
+        Some(ObjectKey::Endpoint(bridge.clone(), *mac))
+    })
+}
+
 fn bridge(o: &Bridge) -> Result<(), Broken> {
-    if !(10..=36_000).contains(&o.mac_ageing) {
-        return broken("mac_ageing", o.mac_ageing, "mac_ageing must be from 10 to 36000 seconds");
+    for (field, seconds) in [("mac_ageing", o.mac_ageing), ("binding_ageing", o.binding_ageing)] {
+        if !(10..=36_000).contains(&seconds) {
+            return broken(field, seconds, format!("{field} must be from 10 to 36000 seconds"));
+        }
     }
     Ok(())
 }
@@ -86,17 +139,24 @@ fn known_port(ports: &[Name], field: &str, port: &Name) -> Result<(), Broken> {
 
 fn vtep(state: &Desired, ports: &[Name], o: &Vtep) -> Result<(), Broken> {
     known_port(ports, "port", &o.port)?;
-    let address = host_address("address", o.address.address())?;
-    let length = o.address.length();
-    if length == 0 {
-        return broken("address", o.address, "a vtep's prefix length must be from 1 to 32");
+    let address = o.address.address();
+    underlay_address("address", address)?;
+    if o.address.length() == 0 {
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        return broken("address", o.address, format!("a vtep's prefix length must be from 1 to {most}"));
     }
-    let host_bits = u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
-    if length < 31 && [0, host_bits].contains(&(address.to_bits() & host_bits)) {
+    if names_net(o.address, address) {
         return broken("address", o.address, format!("{address} names the whole net, not a host in it"));
     }
-    for gateway in &o.gateways {
-        next_hop(o, "gateways", *gateway)?;
+    if let Some(hop) = o.gateways.get(NEXT_HOPS) {
+        return broken(&format!("gateways[{NEXT_HOPS}]"), hop, format!("a vtep has at most {NEXT_HOPS} gateways"));
+    }
+    for (n, gateway) in o.gateways.iter().enumerate() {
+        let field = format!("gateways[{n}]");
+        next_hop(o, &field, *gateway)?;
+        if o.gateways[..n].contains(gateway) {
+            return broken(&field, gateway, format!("{gateway} is among the gateways already"));
+        }
     }
     for neighbour in o.neighbours.keys() {
         next_hop(o, &format!("neighbours.{neighbour}"), *neighbour)?;
@@ -125,19 +185,62 @@ fn next_hop(o: &Vtep, field: &str, hop: IpAddr) -> Result<(), Broken> {
     if hop == o.address.address() {
         return broken(field, hop, format!("{hop} is the vtep's own address"));
     }
-    host_address(field, hop).map(drop)
+    if names_net(o.address, hop) {
+        return broken(field, hop, format!("{hop} names the whole net {}, not a host in it", o.address));
+    }
+    underlay_address(field, hop)
 }
 
-/// An IPv4 address that a single host can have.
-fn host_address(field: &str, address: IpAddr) -> Result<Ipv4Addr, Broken> {
-    let IpAddr::V4(v4) = address else {
-        return broken(field, address, "an IPv6 underlay is not implemented yet; use an IPv4 address");
-    };
-    let first = v4.octets()[0];
-    if first == 0 || first >= 224 || v4.is_loopback() {
-        return broken(field, address, format!("{v4} is not an address that a single host on a network can have"));
+/// Whether an address of a net is that of all its hosts or, over IPv6, of all its routers (RFC 4291 §2.6.1), or of the net
+/// itself. Nets of two addresses have no such (RFC 3021, RFC 6164).
+fn names_net(net: IpPrefix, address: IpAddr) -> bool {
+    let length = u32::from(net.length());
+    match address {
+        IpAddr::V4(v4) => {
+            let host_bits = u32::MAX.checked_shr(length).unwrap_or(0);
+            length < 31 && [0, host_bits].contains(&(v4.to_bits() & host_bits))
+        }
+        IpAddr::V6(v6) => length < 127 && v6.to_bits() & u128::MAX.checked_shr(length).unwrap_or(0) == 0,
     }
-    Ok(v4)
+}
+
+/// A prefix's first address: no bits behind it.
+fn net_of(prefix: IpPrefix) -> IpAddr {
+    let length = u32::from(prefix.length());
+    match prefix.address() {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & !u32::MAX.checked_shr(length).unwrap_or(0)).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::MAX.checked_shr(length).unwrap_or(0)).into(),
+    }
+}
+
+/// An address that a single host can have.
+fn host_address(field: &str, address: IpAddr) -> Result<(), Broken> {
+    let host = match address {
+        IpAddr::V4(v4) => !(v4.octets()[0] == 0 || v4.octets()[0] >= 224 || v4.is_loopback()),
+        IpAddr::V6(v6) => {
+            if let Some(v4) = v6.to_ipv4_mapped() {
+                return broken(field, address, format!("{address} is an IPv4 address in IPv6 form: write {v4}"));
+            }
+            !(v6.is_unspecified() || v6.is_loopback() || v6.is_multicast())
+        }
+    };
+    match host {
+        true => Ok(()),
+        false => {
+            broken(field, address, format!("{address} is not an address that a single host on a network can have"))
+        }
+    }
+}
+
+/// An address that a tunnel endpoint or a next hop on the underlay can have.
+fn underlay_address(field: &str, address: IpAddr) -> Result<(), Broken> {
+    match address {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            let why = format!("{address} is a link-local address, and the underlay needs a global or unique local one");
+            broken(field, address, why)
+        }
+        _ => host_address(field, address),
+    }
 }
 
 fn segment(state: &Desired, ports: &[Name], o: &Segment) -> Result<(), Broken> {
@@ -145,19 +248,18 @@ fn segment(state: &Desired, ports: &[Name], o: &Segment) -> Result<(), Broken> {
         return broken("bridge", &o.bridge, format!("there is no bridge {}", o.bridge));
     }
     match (&o.id, &o.vtep) {
-        (SegmentId::Vlan { port, vid }, vtep) => {
+        (SegmentId::Vlan { port, .. } | SegmentId::Qinq { port, .. }, vtep) => {
             known_port(ports, "id", port)?;
             if let Some(vtep) = vtep {
-                return broken("vtep", vtep, "a VLAN segment has no vtep");
+                return broken("vtep", vtep, "a VLAN or QinQ segment has no vtep");
             }
             if o.carry_tags {
                 return broken("carry_tags", true, "carry_tags is for tunnel segments");
             }
-            if vid.is_none()
-                && let Some(vtep) = state.vteps_of_port.get(port).and_then(|v| v.first())
-            {
-                return broken("id", &o.id, format!("the untagged traffic of port {port} belongs to vtep {vtep}"));
+            if let Some(mesh) = &o.mesh {
+                return broken("mesh", mesh, "a mesh is of tunnel segments and their peers");
             }
+            tags(state, port, o)?;
         }
         (_, None) => return broken("vtep", "nothing", "a tunnel segment needs a vtep"),
         (_, Some(vtep)) if !state.vteps.contains_key(vtep) => {
@@ -165,16 +267,56 @@ fn segment(state: &Desired, ports: &[Name], o: &Segment) -> Result<(), Broken> {
         }
         (_, Some(_)) => {}
     }
+    if o.tpid != Tpid::default() && !matches!(o.id, SegmentId::Qinq { .. }) {
+        return broken("tpid", "0x8100", "tpid is the EtherType of a QinQ segment's outer tag");
+    }
     if let Some(stranded) = any_endpoint_on(state, &o.id, Some(&o.bridge)) {
         return broken("bridge", &o.bridge, format!("{stranded} is on this segment and on another bridge"));
     }
     Ok(())
 }
 
-fn remote(state: &Desired, field: &str, address: IpAddr) -> Result<(), Broken> {
-    host_address(field, address)?;
+/// A tag on a port belongs to one segment, or to those with a second tag behind it. Service tags are a name space of their
+/// own.
+fn tags(state: &Desired, port: &Name, o: &Segment) -> Result<(), Broken> {
+    match &o.id {
+        SegmentId::Vlan { vid: None, .. } => match state.vteps_of_port.get(port).and_then(|v| v.first()) {
+            Some(vtep) => broken("id", &o.id, format!("the untagged traffic of port {port} belongs to vtep {vtep}")),
+            None => Ok(()),
+        },
+        SegmentId::Vlan { vid: Some(vid), .. } => {
+            let stacked = |inner| SegmentId::Qinq { port: port.clone(), outer: *vid, inner };
+            let mut behind = state.segments.range(stacked(0)..=stacked(u16::MAX));
+            match behind.find(|(_, segment)| segment.tpid == Tpid::Customer) {
+                Some((id, _)) => broken(
+                    "id",
+                    &o.id,
+                    format!("VLAN {vid} of port {port} is the outer tag of segment {id}, tpid 0x8100"),
+                ),
+                None => Ok(()),
+            }
+        }
+        SegmentId::Qinq { outer, .. } if o.tpid == Tpid::Customer => {
+            let id = SegmentId::Vlan { port: port.clone(), vid: Some(*outer) };
+            match state.segments.contains_key(&id) {
+                true => broken("tpid", "0x8100", format!("VLAN {outer} of port {port} is segment {id} already")),
+                false => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The address of a remote tunnel endpoint on a segment.
+fn remote(state: &Desired, field: &str, segment: &SegmentId, address: IpAddr) -> Result<(), Broken> {
+    underlay_address(field, address)?;
     if let Some(vtep) = state.vteps_at.get(&address).and_then(|v| v.first()) {
         return broken(field, address, format!("{address} is this gateway's own: the address of vtep {vtep}"));
+    }
+    let vtep = state.segments.get(segment).and_then(|segment| state.vteps.get(segment.vtep.as_ref()?));
+    if let Some(vtep) = vtep.filter(|vtep| is_v6(vtep) != address.is_ipv6()) {
+        let why = format!("{address} is not of the same family as vtep {}, {}", vtep.name, vtep.address);
+        return broken(field, address, why);
     }
     Ok(())
 }
@@ -186,7 +328,7 @@ fn peer(state: &Desired, segment: &SegmentId, address: IpAddr) -> Result<(), Bro
     if !state.segments.contains_key(segment) {
         return broken("segment", segment, format!("there is no segment {segment}"));
     }
-    remote(state, "address", address)
+    remote(state, "address", segment, address)
 }
 
 /// Why a peer, or the peer that an endpoint is behind, cannot be reached: it is outside its vtep's net, which has no
@@ -206,7 +348,8 @@ pub fn no_route(state: &Desired, key: &ObjectKey) -> Option<String> {
     (!reached).then(|| format!("{key} is outside the net of vtep {name}, {}, which has no gateway", vtep.address))
 }
 
-fn endpoint(state: &Desired, bridge: &Name, location: &Location) -> Result<(), Broken> {
+fn endpoint(state: &Desired, bridge: &Name, host: &Host) -> Result<(), Broken> {
+    let location = &host.location;
     if !state.bridges.contains_key(bridge) {
         return broken("bridge", bridge, format!("there is no bridge {bridge}"));
     }
@@ -218,5 +361,50 @@ fn endpoint(state: &Desired, bridge: &Name, location: &Location) -> Result<(), B
         }
         Some(_) => {}
     }
-    location.peer.map_or(Ok(()), |address| remote(state, "location", address))
+    if let Some(address) = location.peer {
+        remote(state, "location", &location.segment, address)?;
+    }
+    ips(&host.ips)?;
+    allowed_pairs(&host.allowed_pairs)
+}
+
+/// The most addresses of an endpoint, and the most allowed pairs.
+const MOST_ADDRESSES: usize = 64;
+
+fn ips(ips: &[IpAddr]) -> Result<(), Broken> {
+    for (n, ip) in ips.iter().enumerate() {
+        let field = || format!("ips[{n}]");
+        if n == MOST_ADDRESSES {
+            return broken(&field(), ip, format!("an endpoint has at most {MOST_ADDRESSES} addresses"));
+        }
+        if ips[..n].contains(ip) {
+            return broken(&field(), ip, format!("{ip} is among its addresses already"));
+        }
+        // Without a path made for each of a million.
+        host_address("", *ip).map_err(|why| Broken { field: field(), ..why })?;
+    }
+    Ok(())
+}
+
+fn allowed_pairs(pairs: &[AllowedPair]) -> Result<(), Broken> {
+    for (n, pair) in pairs.iter().enumerate() {
+        let field = format!("allowed_pairs[{n}]");
+        let (prefix, address) = (pair.prefix, pair.prefix.address());
+        if n == MOST_ADDRESSES {
+            return broken(&field, pair, format!("an endpoint has at most {MOST_ADDRESSES} allowed pairs"));
+        }
+        if pairs[..n].contains(pair) {
+            return broken(&field, pair, format!("{pair} is among its allowed pairs already"));
+        }
+        let first = net_of(prefix);
+        if first != address {
+            let why = format!("{prefix} has bits behind its prefix: write {first}/{}, or {address}", prefix.length());
+            return broken(&field, pair, why);
+        }
+        let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        if pair.is_exact() || mapped || address.is_multicast() || address.is_loopback() {
+            host_address("", address).map_err(|why| Broken { field, value: pair.to_string(), ..why })?;
+        }
+    }
+    Ok(())
 }

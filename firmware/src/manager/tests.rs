@@ -10,7 +10,10 @@ use weir_api::object::{Kind, Object};
 use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
+mod claims;
 mod outcome;
+mod rules;
+mod spread;
 
 use outcome::meaning;
 
@@ -112,7 +115,7 @@ fn an_endpoint_is_on_a_segment_of_its_bridge() {
 fn a_segment_fits_its_kind() {
     let put = |object: Value| json!([{"put": {"segment": object}}]);
     let vtep = put(json!({"id": "vlan/lan0/200", "bridge": "red", "vtep": "up"}));
-    refused(vtep, INVALID, "ops[0].put.segment.vtep", "up", "VLAN segment has no vtep");
+    refused(vtep, INVALID, "ops[0].put.segment.vtep", "up", "VLAN or QinQ segment has no vtep");
     let none = put(json!({"id": "vxlan/8", "bridge": "red"}));
     refused(none, INVALID, "ops[0].put.segment.vtep", "nothing", "needs a vtep");
     let tags = put(json!({"id": "vlan/lan0/200", "bridge": "red", "carry_tags": true}));
@@ -141,20 +144,33 @@ fn a_vtep_has_an_address_of_its_own() {
         ("127.0.0.1/8", "single host"),
         ("224.0.0.1/24", "single host"),
         ("198.51.100.1/0", "from 1 to 32"),
-        ("2001:db8::1/64", "not implemented yet"),
+        ("2001:db8::/64", "whole net"),
+        ("2001:db8::1/0", "from 1 to 128"),
+        ("fe80::1/64", "link-local"),
+        ("ff02::1/64", "single host"),
+        ("::/64", "single host"),
+        ("::1/64", "single host"),
+        ("::ffff:192.0.2.9/120", "write 192.0.2.9"),
     ] {
-        let value = if message.contains("single host") || message.contains("implemented") {
-            address.split('/').next().unwrap()
-        } else {
-            address
-        };
+        let of_the_address = ["single host", "link-local", "write"].iter().any(|part| message.contains(part));
+        let value = if of_the_address { address.split('/').next().unwrap() } else { address };
         refused(put(json!({"address": address})), INVALID, &path("address"), value, message);
     }
-    for (gateway, message) in
-        [("192.0.2.7", "does not lie in"), ("2001:db8::2", "same family"), ("198.51.100.1", "own address")]
-    {
-        refused(put(json!({"gateway": gateway})), INVALID, &path("gateways"), gateway, message);
+    for (gateway, message) in [
+        ("192.0.2.7", "does not lie in"),
+        ("2001:db8::2", "same family"),
+        ("198.51.100.1", "own address"),
+        ("198.51.100.255", "whole net"),
+        ("198.51.100.2", "already"),
+    ] {
+        let gateways = put(json!({"gateways": ["198.51.100.2", gateway]}));
+        refused(gateways, INVALID, &path("gateways[1]"), gateway, message);
     }
+    refused(put(json!({"gateway": "192.0.2.7"})), INVALID, &path("gateways[0]"), "192.0.2.7", "does not lie in");
+    let nine: Vec<_> = (2..11).map(|n| format!("198.51.100.{n}")).collect();
+    refused(put(json!({"gateways": nine})), INVALID, &path("gateways[8]"), "198.51.100.10", "at most 8");
+    let v6 = json!({"address": "2001:db8::1/64", "gateway": "fe80::7"});
+    refused(put(v6), INVALID, &path("gateways[0]"), "fe80::7", "does not lie in");
     let neighbour = put(json!({"neighbours": {"192.0.2.7": "02:00:00:00:00:07"}}));
     refused(neighbour, INVALID, &path("neighbours.192.0.2.7"), "192.0.2.7", "does not lie in");
     let taken = json!([
@@ -166,6 +182,9 @@ fn a_vtep_has_an_address_of_its_own() {
     let mut c = configuration(Tables::default());
     apply(&mut c, put(json!({"address": "198.51.100.0/31"}))).unwrap();
     apply(&mut c, put(json!({"address": "198.51.100.0/32"}))).unwrap();
+    apply(&mut c, put(json!({"address": "2001:db8::/127", "gateway": "2001:db8::1"}))).unwrap();
+    apply(&mut c, put(json!({"address": "2001:db8::ffff/64"}))).unwrap();
+    apply(&mut c, put(json!({"gateways": &nine[..8]}))).unwrap();
 }
 
 #[test]
@@ -176,7 +195,10 @@ fn a_peer_is_somebody_else() {
         {"bridge": "red", "mac": "02:00:00:00:00:09", "location": "vxlan/7/192.0.2.1"}}}]);
     refused(own, INVALID, "ops[0].put.endpoint.location", "192.0.2.1", "own");
     let v6 = json!([{"put": {"peer": {"segment": "vxlan/7", "address": "2001:db8::2"}}}]);
-    refused(v6, INVALID, "ops[0].put.peer.address", "2001:db8::2", "not implemented yet");
+    refused(v6, INVALID, "ops[0].put.peer.address", "2001:db8::2", "not of the same family as vtep up");
+    let near = json!([{"put": {"endpoint":
+        {"bridge": "red", "mac": "02:00:00:00:00:09", "location": "vxlan/7/fe80::2"}}}]);
+    refused(near, INVALID, "ops[0].put.endpoint.location", "fe80::2", "link-local");
     let group = json!([{"put": {"peer": {"segment": "vxlan/7", "address": "239.0.0.1"}}}]);
     refused(group, INVALID, "ops[0].put.peer.address", "239.0.0.1", "single host");
 }
@@ -201,6 +223,8 @@ fn a_batch_names_an_object_once_and_is_numbered() {
     let mut many: Vec<Value> = (0..100).map(|n| json!({"put": {"bridge": {"name": format!("b{n}")}}})).collect();
     many[70] = json!({"put": {"bridge": {"name": "b70", "mac_ageing": 5}}});
     refused(json!(many), INVALID, "ops[70].put.bridge.mac_ageing", "5", "10 to 36000");
+    many[70] = json!({"put": {"bridge": {"name": "b70", "binding_ageing": 36001}}});
+    refused(json!(many), INVALID, "ops[70].put.bridge.binding_ageing", "36001", "10 to 36000");
 }
 
 #[test]

@@ -1,36 +1,60 @@
 //! From the desired state to what the packet path reads: the only translator.
 //!
-//! Owns: the numbers of bridges, vteps, segments and peers, and the order of edits on a [`Snapshot`]: first what goes,
-//! then numbers, then what comes. Takes a state that [`super::rules`] found right. Costs what the batch touches, and
-//! for a segment that changes its bridge or vtep, what is on it.
+//! Owns: the numbers of bridges, vteps, segments and meshes (those of peers are [`super::reach`]'s, who may hold an address is
+//! [`super::claims`]'), and the order of edits on a [`Snapshot`]: first what goes, then numbers, then what comes. Takes a
+//! state that [`super::rules`] found right, but for one rule that it judges itself, since the snapshot has the index for
+//! it: an address is of one endpoint of a bridge. Costs what the batch touches, and for a segment that changes its bridge
+//! or vtep, or a bridge that changes whom it floods to, what is on it.
 
 use super::batch::Change;
-use super::desired::Desired;
+use super::claims::{ClaimShift, Claimant, Claims, Taken};
+use super::desired::{Desired, Host};
 use super::key::ObjectKey;
 use super::numbers::Numbers;
+use super::reach::{Place, Reach, Shift, shifted};
 use crate::config::Tables;
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::HashMap;
+use rustc_hash::FxHashSet;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::IpAddr;
-use weir_api::id::{Location, Mac, Name, SegmentId};
-use weir_api::object::{AcceptFrom, Object, Tpid, UnknownUnicast};
+use weir_api::id::{Mac, Name, SegmentId};
+use weir_api::object::{AcceptFrom, FloodList, Object, Tpid, UnknownUnicast};
 use weir_pipelines::tables as path;
-use weir_pipelines::tables::{BridgeId, Encap, MeshId, PeerIx, PortId, SegmentIx, Snapshot, VtepIx};
+use weir_pipelines::tables::{BridgeId, Encap, MeshId, PortId, SegmentIx, Snapshot, VtepIx};
 use weir_pipelines::wire::{MacAddr, VlanId, Vni};
 
-/// A table that has no room for a change.
+/// Why a right state cannot be translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// Its key in `weir.toml`: `tables.peers`.
-    pub table: &'static str,
+pub enum Refusal {
+    /// A table has no room for a change: the one with this key in `weir.toml`, such as `tables.peers`.
+    Full(&'static str),
+    /// There are more names of meshes than [`MESHES`].
+    Meshes,
+    /// An endpoint has an address that is another's.
+    Taken {
+        /// The number of the change.
+        change: usize,
+        /// The number of the address among the endpoint's.
+        ip: usize,
+        /// The address.
+        address: IpAddr,
+        /// Whose it is.
+        owner: ObjectKey,
+    },
 }
 
-impl fmt::Display for Full {
+impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no room left in the table that {} in weir.toml sizes", self.table)
+        match self {
+            Self::Full(table) => write!(f, "no room left in the table that {table} in weir.toml sizes"),
+            Self::Meshes => write!(f, "there can be no more than {MESHES} meshes"),
+            Self::Taken { address, owner, .. } => write!(f, "{address} is an address of {owner} already"),
+        }
     }
 }
+
+/// How many meshes can have names.
+pub const MESHES: u32 = u16::MAX as u32;
 
 /// What is known of a numbered segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,30 +63,18 @@ struct SegmentEntry {
     vtep: Option<VtepIx>,
 }
 
-type PeerKey = (VtepIx, Encap, IpAddr);
-type ListKey = (BridgeId, PeerKey);
-
-/// Where a peer or an endpoint is, in numbers.
-struct Place {
-    bridge: BridgeId,
-    segment: SegmentIx,
-    peer: Option<PeerKey>,
+/// A peer or an endpoint that comes to a place.
+struct Comer<'a> {
+    /// The number of the change; none for what comes along with its segment or bridge.
+    change: usize,
+    place: Place,
+    floods: bool,
+    what: Coming<'a>,
 }
 
-/// How many more, or fewer, objects name each peer.
-#[derive(Default)]
-struct Shift {
-    peers: FxHashMap<PeerKey, i64>,
-    listed: FxHashMap<ListKey, i64>,
-}
-
-impl Shift {
-    fn add(&mut self, place: &Place, by: i64) {
-        if let Some(peer) = place.peer {
-            *self.peers.entry(peer).or_default() += by;
-            *self.listed.entry((place.bridge, peer)).or_default() += by;
-        }
-    }
+enum Coming<'a> {
+    Peer { mesh: Option<&'a Name> },
+    Endpoint { name: &'a Name, mac: Mac, host: &'a Host },
 }
 
 /// The running snapshot, and which number in it stands for what.
@@ -70,13 +82,14 @@ impl Shift {
 pub struct Translator {
     ports: Vec<Name>,
     current: Snapshot,
-    bridges: Numbers<Name, ()>,
+    /// Values: whether it floods to its endpoints' peers too.
+    bridges: Numbers<Name, bool>,
     vteps: Numbers<Name, ()>,
     segments: Numbers<SegmentId, SegmentEntry>,
-    /// Values: how many peers and endpoints name it.
-    peers: Numbers<PeerKey, u32>,
-    /// Values: how many of the bridge's peers and endpoints are behind it. The numbers mean nothing.
-    listed: Numbers<ListKey, u32>,
+    /// Values: how many segments and peers are in it. The number on the path is one more: 0 is the mesh without a name.
+    meshes: Numbers<Name, u32>,
+    reach: Reach,
+    claims: Claims,
 }
 
 impl Translator {
@@ -88,8 +101,9 @@ impl Translator {
             bridges: Numbers::new(limits.bridges, 1 << 16),
             vteps: Numbers::new(limits.vteps, 1 << 16),
             segments: Numbers::new(limits.segments, SegmentIx::LIMIT),
-            peers: Numbers::new(limits.peers, limits.peer_numbers()),
-            listed: Numbers::new(u32::MAX, u32::MAX),
+            meshes: Numbers::new(MESHES, MESHES),
+            reach: Reach::new(limits),
+            claims: Claims::new(limits),
         }
     }
 
@@ -100,35 +114,47 @@ impl Translator {
 
     /// How many peers (pairs of vtep and address) there are.
     pub fn peer_count(&self) -> usize {
-        self.peers.count()
+        self.reach.peer_count()
     }
 
     /// Translates changes that `state` already has. Nothing is in force before [`Translator::keep`].
     ///
     /// # Errors
-    /// [`Full`]; then, and whenever the snapshot is not wanted, [`Translator::undo`].
-    pub fn prepare(&mut self, state: &Desired, changes: &[Change], generation: u64) -> Result<Snapshot, Full> {
+    /// [`Refusal`]; then, and whenever the snapshot is not wanted, [`Translator::undo`].
+    pub fn prepare(&mut self, state: &Desired, changes: &[Change], generation: u64) -> Result<Snapshot, Refusal> {
         let mut next = self.current.clone();
         next.generation = generation;
         let rehomed = self.rehomed(state, changes);
-        let mut shift = Shift::default();
-        for change in changes.iter().filter(|c| c.old.is_some()) {
-            self.leave(&mut next, &change.key, change.old.as_deref(), change.there, &mut shift);
+        let moving = self.moving(state, changes);
+        let (mut shift, mut claims) = (Shift::default(), ClaimShift::default());
+        for change in changes {
+            if let Some(old) = change.old.as_deref() {
+                self.leave(&mut next, state, (&change.key, old), change.there, &mut shift, &mut claims);
+            }
         }
         for (key, object) in &rehomed {
-            self.leave(&mut next, key, Some(object), true, &mut shift);
+            self.leave(&mut next, state, (key, object), true, &mut shift, &mut claims);
         }
-        self.free_numbers(&mut next, changes);
+        self.reach.unflood(&mut next, &mut shift, &moving);
+        self.free_numbers(&mut next, state, changes);
+        self.number_meshes(state, changes)?;
         self.number(&mut next, state, changes)?;
-        let comers = changes.iter().filter(|c| c.there).map(|c| &c.key).chain(rehomed.iter().map(|(key, _)| key));
-        let comers: Vec<_> = comers.filter_map(|key| Some((key, self.place_of(state, key)?))).collect();
-        for (_, place) in &comers {
-            shift.add(place, 1);
+        let keys = changes.iter().enumerate().filter(|(_, c)| c.there).map(|(n, c)| (n, &c.key));
+        let keys = keys.chain(rehomed.iter().map(|(key, _)| (usize::MAX, key)));
+        let comers: Vec<_> = keys.filter_map(|(n, key)| self.comer(state, n, key)).collect();
+        for comer in &comers {
+            shift.add(&comer.place, comer.floods, 1);
         }
-        self.settle(&mut next, shift)?;
-        for (key, place) in comers {
-            self.arrive(&mut next, key, &place)?;
+        self.reach.settle(&mut next, shift)?;
+        for comer in comers {
+            self.arrive(&mut next, comer, &mut claims)?;
         }
+        let (segments, reach) = (&self.segments, &self.reach);
+        let at = |host: &Host| {
+            let place = place(segments, &host.location.segment, host.location.peer)?;
+            Some(path::Location { segment: place.segment, peer: reach.number(place.peer) })
+        };
+        self.claims.settle(&mut next, claims, state, at)?;
         Ok(next)
     }
 
@@ -138,8 +164,9 @@ impl Translator {
         self.bridges.keep();
         self.vteps.keep();
         self.segments.keep();
-        self.peers.keep();
-        self.listed.keep();
+        self.meshes.keep();
+        self.reach.keep();
+        self.claims.keep();
     }
 
     /// What was prepared is forgotten.
@@ -147,29 +174,45 @@ impl Translator {
         self.bridges.undo();
         self.vteps.undo();
         self.segments.undo();
-        self.peers.undo();
-        self.listed.undo();
+        self.meshes.undo();
+        self.reach.undo();
+        self.claims.undo();
     }
 
-    /// What is on segments that change their bridge or vtep, and has to leave and come back with them.
+    /// What is on segments that change their bridge or vtep, and has to leave and come back with them; and the endpoints of
+    /// bridges that from now on flood to endpoints, or do not any more.
     fn rehomed(&self, state: &Desired, changes: &[Change]) -> Vec<(ObjectKey, Object)> {
-        let mut rehomed = Vec::new();
-        for change in changes {
-            let (ObjectKey::Segment(id), Some(Object::Segment(old)), true) =
-                (&change.key, change.old.as_deref(), change.there)
-            else {
-                continue;
-            };
-            if state.segments.get(id).is_none_or(|new| new.bridge == old.bridge && new.vtep == old.vtep) {
-                continue;
+        let mut keys = Vec::new();
+        for change in changes.iter().filter(|change| change.there) {
+            match (&change.key, change.old.as_deref()) {
+                (ObjectKey::Segment(id), Some(Object::Segment(old))) => {
+                    if state.segments.get(id).is_none_or(|new| new.bridge == old.bridge && new.vtep == old.vtep) {
+                        continue;
+                    }
+                    let peers = state.peers.get(id).into_iter().flatten();
+                    keys.extend(peers.map(|(address, _)| ObjectKey::Peer(id.clone(), *address)));
+                    for bridge in state.endpoints_on.get(id).into_iter().flat_map(|by_bridge| by_bridge.keys()) {
+                        let hosts = state.endpoints.get(bridge).into_iter().flatten();
+                        let on = hosts.filter(|(_, host)| host.location.segment == *id);
+                        keys.extend(on.map(|(mac, _)| ObjectKey::Endpoint(bridge.clone(), *mac)));
+                    }
+                }
+                (ObjectKey::Bridge(name), Some(Object::Bridge(old))) => {
+                    if state.bridges.get(name).is_none_or(|new| new.flood_list == old.flood_list) {
+                        continue;
+                    }
+                    let hosts = state.endpoints.get(name).into_iter().flatten();
+                    let remote = hosts.filter(|(_, host)| host.location.peer.is_some());
+                    keys.extend(remote.map(|(mac, _)| ObjectKey::Endpoint(name.clone(), *mac)));
+                }
+                _ => {}
             }
-            let peers = state.peers.get(id).into_iter().flatten().map(|(a, _)| ObjectKey::Peer(id.clone(), *a));
-            let bridges = state.endpoints_on.get(id).into_iter().flat_map(|by_bridge| by_bridge.keys());
-            let hosts = bridges.flat_map(|b| state.endpoints.get(b).into_iter().flatten().map(move |(m, h)| (b, m, h)));
-            let hosts = hosts.filter(|(_, _, host)| host.location.segment == *id);
-            let keys = peers.chain(hosts.map(|(b, m, _)| ObjectKey::Endpoint(b.clone(), *m)));
-            rehomed.extend(keys.filter_map(|key| state.get(&key).map(|object| (key, object))));
         }
+        // A host may be named by its segment and by its bridge.
+        keys.sort_unstable();
+        keys.dedup();
+        let mut rehomed: Vec<_> =
+            keys.into_iter().filter_map(|key| state.get(&key).map(|object| (key, object))).collect();
         if !rehomed.is_empty() {
             // What the batch touches itself comes and goes anyway.
             let touched: FxHashSet<&ObjectKey> = changes.iter().map(|c| &c.key).collect();
@@ -178,34 +221,76 @@ impl Translator {
         rehomed
     }
 
-    /// A peer or endpoint leaves the place it had: by the numbers of before.
-    fn leave(&self, next: &mut Snapshot, key: &ObjectKey, old: Option<&Object>, stays: bool, shift: &mut Shift) {
-        match (key, old) {
-            (ObjectKey::Peer(segment, address), _) => {
-                let Some(place) = self.place(segment, Some(*address)) else { return };
-                if let Some((ix, _)) = place.peer.and_then(|peer| self.peers.get(&peer)) {
-                    next.set_flood(place.segment, PeerIx(ix), false);
-                }
-                shift.add(&place, -1);
+    /// The segments that change their bridge.
+    fn moving(&self, state: &Desired, changes: &[Change]) -> FxHashSet<SegmentIx> {
+        let moving = changes.iter().filter_map(|change| match (&change.key, change.old.as_deref()) {
+            (ObjectKey::Segment(id), Some(Object::Segment(old))) => {
+                let moves = state.segments.get(id).is_some_and(|new| new.bridge != old.bridge);
+                self.segments.get(id).filter(|_| moves).map(|(ix, _)| SegmentIx(ix))
             }
-            (ObjectKey::Endpoint(bridge, mac), Some(Object::Endpoint(old))) => {
-                let Some(place) = self.place(&old.location.segment, old.location.peer) else { return };
-                if let (false, Some((id, ()))) = (stays, self.bridges.get(bridge)) {
+            _ => None,
+        });
+        moving.collect()
+    }
+
+    /// A peer or endpoint leaves the place it had: by the numbers of before.
+    fn leave<'a>(
+        &self,
+        next: &mut Snapshot,
+        state: &Desired,
+        (key, old): (&'a ObjectKey, &'a Object),
+        stays: bool,
+        shift: &mut Shift,
+        claims: &mut ClaimShift<'a>,
+    ) {
+        match (key, old) {
+            (ObjectKey::Peer(segment, address), Object::Peer(old)) => {
+                let Some(place) = place(&self.segments, segment, Some(*address)) else { return };
+                if let (Some(_), Some(ix)) = (&old.mesh, self.reach.number(place.peer)) {
                     // Taking an entry away needs no room.
-                    let _ = next.set_endpoint(BridgeId(id as u16), mac_addr(*mac), None);
+                    let _ = next.set_peer_mesh(place.segment, ix, None);
                 }
-                shift.add(&place, -1);
+                shift.add(&place, true, -1);
+            }
+            (ObjectKey::Endpoint(name, mac), Object::Endpoint(old)) => {
+                let Some(place) = place(&self.segments, &old.location.segment, old.location.peer) else { return };
+                let floods = place.peer.is_some() && self.floods_to_endpoints(name);
+                let Some((id, _)) = self.bridges.get(name) else { return };
+                let bridge = BridgeId(id as u16);
+                if !stays {
+                    let _ = next.set_endpoint(bridge, mac_addr(*mac), None);
+                }
+                if !old.ips.is_empty() || !old.allowed_pairs.is_empty() {
+                    let kept = state.endpoints.get(name).and_then(|hosts| hosts.get(mac));
+                    let kept = kept.map_or(&[][..], |host| &host.ips);
+                    let (ips, pairs) = (&old.ips[..], &old.allowed_pairs[..]);
+                    self.claims.leave(next, Claimant { bridge, name, mac: *mac, ips, pairs }, kept, claims);
+                }
+                shift.add(&place, floods, -1);
             }
             _ => {}
         }
     }
 
-    /// Segments, vteps and bridges that are gone give back their numbers.
-    fn free_numbers(&mut self, next: &mut Snapshot, changes: &[Change]) {
+    fn floods_to_endpoints(&self, bridge: &Name) -> bool {
+        self.bridges.get(bridge).is_some_and(|(_, floods)| *floods)
+    }
+
+    /// Segments, vteps and bridges that are gone give back their numbers, and tags whose EtherType changes what
+    /// they had.
+    fn free_numbers(&mut self, next: &mut Snapshot, state: &Desired, changes: &[Change]) {
         let gone = || changes.iter().filter(|c| !c.there).map(|c| &c.key);
         for key in gone() {
             if let ObjectKey::Segment(id) = key
                 && let Some(ix) = self.segments.free(id)
+            {
+                let _ = next.set_segment(SegmentIx(ix), None);
+            }
+        }
+        for change in changes {
+            if let (ObjectKey::Segment(id), Some(Object::Segment(old))) = (&change.key, change.old.as_deref())
+                && state.segments.get(id).is_some_and(|new| new.tpid != old.tpid)
+                && let Some((ix, _)) = self.segments.get(id)
             {
                 let _ = next.set_segment(SegmentIx(ix), None);
             }
@@ -227,17 +312,57 @@ impl Translator {
         }
     }
 
+    /// Meshes that are named for the first time get numbers, and those that nothing names any more give theirs back.
+    fn number_meshes(&mut self, state: &Desired, changes: &[Change]) -> Result<(), Refusal> {
+        let mut shift: BTreeMap<&Name, i64> = BTreeMap::new();
+        for Change { key, old, .. } in changes {
+            let old = match old.as_deref() {
+                Some(Object::Segment(old)) => old.mesh.as_ref(),
+                Some(Object::Peer(old)) => old.mesh.as_ref(),
+                _ => None,
+            };
+            let new = match key {
+                ObjectKey::Segment(id) => state.segments.get(id).and_then(|segment| segment.mesh.as_ref()),
+                ObjectKey::Peer(segment, address) => state.peer_mesh(segment, *address),
+                _ => continue,
+            };
+            for (mesh, by) in [(old, -1), (new, 1)] {
+                if let Some(mesh) = mesh {
+                    *shift.entry(mesh).or_default() += by;
+                }
+            }
+        }
+        // Those that go first, so that their numbers can be had.
+        for gone in [true, false] {
+            for (mesh, by) in &shift {
+                let left = shifted(self.meshes.get(mesh).map_or(0, |(_, count)| *count), *by);
+                match (gone, left) {
+                    (true, 0) => drop(self.meshes.free(mesh)),
+                    (false, 1..) => drop(self.meshes.put(mesh, left).ok_or(Refusal::Meshes)?),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn mesh(&self, name: Option<&Name>) -> MeshId {
+        MeshId(name.and_then(|name| self.meshes.get(name)).map_or(0, |(n, _)| n as u16 + 1))
+    }
+
     /// Bridges, vteps and then segments that are new or different get numbers and go into the snapshot.
-    fn number(&mut self, next: &mut Snapshot, state: &Desired, changes: &[Change]) -> Result<(), Full> {
+    fn number(&mut self, next: &mut Snapshot, state: &Desired, changes: &[Change]) -> Result<(), Refusal> {
         let there = || changes.iter().filter(|c| c.there).map(|c| &c.key);
         for key in there() {
             match key {
                 ObjectKey::Bridge(name) => {
-                    let id = self.bridges.put(name, ()).ok_or(Full { table: "tables.bridges" })?;
-                    next.set_bridge(BridgeId(id as u16), state.bridges.get(name).map(settings));
+                    let bridge = state.bridges.get(name);
+                    let floods = bridge.is_some_and(|bridge| bridge.flood_list == FloodList::Endpoints);
+                    let id = self.bridges.put(name, floods).ok_or(Refusal::Full("tables.bridges"))?;
+                    next.set_bridge(BridgeId(id as u16), bridge.map(settings));
                 }
                 ObjectKey::Vtep(name) => {
-                    let ix = self.vteps.put(name, ()).ok_or(Full { table: "tables.vteps" })?;
+                    let ix = self.vteps.put(name, ()).ok_or(Refusal::Full("tables.vteps"))?;
                     next.set_vtep(VtepIx(ix as u16), state.vteps.get(name).and_then(|v| self.vtep(v)));
                 }
                 _ => {}
@@ -246,105 +371,65 @@ impl Translator {
         for key in there() {
             let ObjectKey::Segment(id) = key else { continue };
             let Some(segment) = state.segments.get(id) else { continue };
-            let bridge = self.bridges.get(&segment.bridge).map(|(n, ())| BridgeId(n as u16)).unwrap_or_default();
+            let bridge = self.bridges.get(&segment.bridge).map(|(n, _)| BridgeId(n as u16)).unwrap_or_default();
             let vtep = segment.vtep.as_ref().and_then(|v| self.vteps.get(v)).map(|(n, ())| VtepIx(n as u16));
             let entry = SegmentEntry { bridge, vtep };
-            let ix = self.segments.put(id, entry).ok_or(Full { table: "tables.segments" })?;
+            let ix = self.segments.put(id, entry).ok_or(Refusal::Full("tables.segments"))?;
+            let (carry_tags, mesh) = (segment.carry_tags, self.mesh(segment.mesh.as_ref()));
             let kind = self.kind(id, segment.tpid, vtep);
-            let segment =
-                kind.map(|kind| path::Segment { bridge, kind, carry_tags: segment.carry_tags, mesh: MeshId(0) });
-            next.set_segment(SegmentIx(ix), segment).map_err(|path::Full| Full { table: "tables.segments" })?;
+            let segment = kind.map(|kind| path::Segment { bridge, kind, carry_tags, mesh });
+            next.set_segment(SegmentIx(ix), segment).map_err(|path::Full| Refusal::Full("tables.segments"))?;
         }
         Ok(())
     }
 
-    /// Peers that nobody names any more go; those that are new get numbers.
-    fn settle(&mut self, next: &mut Snapshot, shift: Shift) -> Result<(), Full> {
-        // In an order of their own, so that the same batch always gives the same numbers.
-        let mut listed: Vec<_> = shift.listed.into_iter().filter(|(_, by)| *by != 0).collect();
-        let mut peers: Vec<_> = shift.peers.into_iter().filter(|(_, by)| *by != 0).collect();
-        listed.sort_unstable();
-        peers.sort_unstable();
-        for (key, by) in &listed {
-            let count = self.listed.get(key).map_or(0, |(_, n)| *n);
-            let left = shifted(count, *by);
-            if left > 0 {
-                continue;
-            }
-            self.listed.free(key);
-            if let Some((ix, _)) = self.peers.get(&key.1) {
-                let _ = next.list_peer(key.0, PeerIx(ix), false);
-            }
-        }
-        for (gone, (key, by)) in [true, false].into_iter().flat_map(|gone| peers.iter().map(move |p| (gone, p))) {
-            let before = self.peers.get(key).map_or(0, |(_, n)| *n);
-            let left = shifted(before, *by);
-            if gone != (left == 0) {
-                continue;
-            }
-            if left == 0 {
-                if let Some(ix) = self.peers.free(key) {
-                    let _ = next.set_peer(PeerIx(ix), None);
-                }
-                continue;
-            }
-            let ix = self.peers.put(key, left).ok_or(Full { table: "tables.peers" })?;
-            if before == 0 {
-                let (vtep, encap, address) = *key;
-                let peer = path::Peer { vtep, encap, address };
-                next.set_peer(PeerIx(ix), Some(peer)).map_err(|path::Full| Full { table: "tables.peers" })?;
-            }
-        }
-        for (key, by) in &listed {
-            let before = self.listed.get(key).map_or(0, |(_, n)| *n);
-            let left = shifted(before, *by);
-            if left == 0 {
-                continue;
-            }
-            self.listed.put(key, left).ok_or(Full { table: "tables.peers" })?;
-            if before == 0
-                && let Some((ix, _)) = self.peers.get(&key.1)
-            {
-                next.list_peer(key.0, PeerIx(ix), true).map_err(|path::Full| Full { table: "tables.peers" })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// A peer or endpoint takes its place: by the numbers of now.
-    fn arrive(&self, next: &mut Snapshot, key: &ObjectKey, place: &Place) -> Result<(), Full> {
-        let peer = place.peer.and_then(|peer| self.peers.get(&peer)).map(|(ix, _)| PeerIx(ix));
-        match (key, peer) {
-            (ObjectKey::Peer(..), Some(peer)) => next.set_flood(place.segment, peer, true),
-            (ObjectKey::Endpoint(_, mac), peer) => {
-                let at = path::Location { segment: place.segment, peer };
-                let host = path::Host { at, addressed: false };
-                next.set_endpoint(place.bridge, mac_addr(*mac), Some(host))
-                    .map_err(|path::Full| Full { table: "tables.endpoints" })?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn place_of(&self, state: &Desired, key: &ObjectKey) -> Option<Place> {
+    /// What comes to a place, by the numbers of now.
+    fn comer<'a>(&self, state: &'a Desired, change: usize, key: &'a ObjectKey) -> Option<Comer<'a>> {
         match key {
-            ObjectKey::Peer(segment, address) => self.place(segment, Some(*address)),
-            ObjectKey::Endpoint(bridge, mac) => {
-                let Location { segment, peer } = &state.endpoints.get(bridge)?.get(mac)?.location;
-                self.place(segment, *peer)
+            ObjectKey::Peer(segment, address) => {
+                let place = place(&self.segments, segment, Some(*address))?;
+                let what = Coming::Peer { mesh: state.peer_mesh(segment, *address) };
+                Some(Comer { change, place, floods: true, what })
+            }
+            ObjectKey::Endpoint(name, mac) => {
+                let host = state.endpoints.get(name)?.get(mac)?;
+                let place = place(&self.segments, &host.location.segment, host.location.peer)?;
+                let floods = place.peer.is_some() && self.floods_to_endpoints(name);
+                Some(Comer { change, place, floods, what: Coming::Endpoint { name, mac: *mac, host } })
             }
             _ => None,
         }
     }
 
-    fn place(&self, segment: &SegmentId, peer: Option<IpAddr>) -> Option<Place> {
-        let (ix, entry) = self.segments.get(segment)?;
-        let peer = match (entry.vtep, peer) {
-            (Some(vtep), Some(address)) => Some((vtep, encap(segment)?, address)),
-            _ => None,
-        };
-        Some(Place { bridge: entry.bridge, segment: SegmentIx(ix), peer })
+    /// A peer or endpoint takes its place.
+    fn arrive<'a>(&self, next: &mut Snapshot, comer: Comer<'a>, claims: &mut ClaimShift<'a>) -> Result<(), Refusal> {
+        let Place { bridge, segment, .. } = comer.place;
+        let peer = self.reach.number(comer.place.peer);
+        match comer.what {
+            Coming::Peer { mesh } => {
+                if let (Some(peer), Some(_)) = (peer, mesh) {
+                    next.set_peer_mesh(segment, peer, Some(self.mesh(mesh)))
+                        .map_err(|path::Full| Refusal::Full("tables.peers"))?;
+                }
+            }
+            Coming::Endpoint { name, mac, host } => {
+                let (ips, pairs) = (&host.ips[..], &host.allowed_pairs[..]);
+                let addressed = !ips.is_empty() || pairs.iter().any(|pair| pair.mac.is_none_or(|of| of == mac));
+                let placed = path::Host { at: path::Location { segment, peer }, addressed };
+                next.set_endpoint(bridge, mac_addr(mac), Some(placed))
+                    .map_err(|path::Full| Refusal::Full("tables.endpoints"))?;
+                let claimant = Claimant { bridge, name, mac, ips, pairs };
+                self.claims.arrive(next, claimant, claims).map_err(|taken| match taken {
+                    Taken::By(ip, owner) => {
+                        let owner = Mac::try_from(owner.0).unwrap_or(mac);
+                        let owner = ObjectKey::Endpoint(name.clone(), owner);
+                        Refusal::Taken { change: comer.change, ip, address: ips[ip], owner }
+                    }
+                    Taken::Full => Refusal::Full("tables.endpoints"),
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn port(&self, name: &Name) -> Option<PortId> {
@@ -384,7 +469,12 @@ impl Translator {
 
     /// The name of a numbered bridge, for every number in use.
     pub fn bridge_names(&self) -> HashMap<BridgeId, Name> {
-        self.bridges.iter().map(|(name, n, ())| (BridgeId(n as u16), name.clone())).collect()
+        self.bridges.iter().map(|(name, n, _)| (BridgeId(n as u16), name.clone())).collect()
+    }
+
+    /// The name of a numbered mesh, for every number in use.
+    pub fn mesh_names(&self) -> HashMap<MeshId, Name> {
+        self.meshes.iter().map(|(name, n, _)| (MeshId(n as u16 + 1), name.clone())).collect()
     }
 
     /// The id of a numbered segment, for every number in use.
@@ -393,11 +483,17 @@ impl Translator {
     }
 }
 
-fn shifted(count: u32, by: i64) -> u32 {
-    u32::try_from(i64::from(count) + by).unwrap_or(0)
+/// A place in numbers, if its segment has one.
+fn place(segments: &Numbers<SegmentId, SegmentEntry>, segment: &SegmentId, peer: Option<IpAddr>) -> Option<Place> {
+    let (ix, entry) = segments.get(segment)?;
+    let peer = match (entry.vtep, peer) {
+        (Some(vtep), Some(address)) => Some((vtep, encap(segment)?, address)),
+        _ => None,
+    };
+    Some(Place { bridge: entry.bridge, segment: SegmentIx(ix), peer })
 }
 
-fn mac_addr(mac: Mac) -> MacAddr {
+pub(super) fn mac_addr(mac: Mac) -> MacAddr {
     MacAddr(mac.octets())
 }
 

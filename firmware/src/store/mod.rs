@@ -1,11 +1,17 @@
 //! The desired state on disk, in one redb file.
 //!
 //! Owns: that what was acknowledged is there at the next start, whole, whatever happened in between; or that the start
-//! says exactly what is wrong. A batch is one durable transaction that writes only what changed. Refuses a file of
-//! another format, and one with an object it does not understand: never half a state.
+//! says exactly what is wrong. A batch is one durable transaction that writes what changed, and of endpoints the
+//! [`rows`] that they are in. Refuses a file of another format, and one with an object it does not understand: never
+//! half a state.
+//!
+//! Format 1 had endpoints among the objects. It is read, and the first batch turns it into format 2.
+
+mod rows;
 
 use crate::manager::batch::Change;
 use crate::manager::desired::Desired;
+use crate::manager::key::ObjectKey;
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -13,12 +19,16 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use weir_api::object::Object;
 
-/// `KIND ID` → the object as JSON.
+/// `KIND ID` → the object as JSON. Endpoints are not among them.
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
+/// [`rows::key`] → some endpoints of a bridge.
+const ENDPOINTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("endpoints");
 /// `format` and `generation`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// The format that this version reads and writes.
-const FORMAT: u64 = 1;
+/// The format that this version writes.
+const FORMAT: u64 = 2;
+/// The format that it reads, too.
+const FORMER: u64 = 1;
 /// The file's name in the state directory.
 pub const FILE: &str = "state.redb";
 /// What the file is called until it is whole.
@@ -50,6 +60,8 @@ pub struct Store {
     lock: Option<File>,
     /// Whether the last write failed: redb then refuses all others until the file is opened anew.
     failed: bool,
+    /// The format of the file.
+    format: u64,
 }
 
 /// What was in the file.
@@ -86,7 +98,7 @@ impl Store {
             Err(_) => make(directory, &path)?,
         }
         let database = Database::create(&path).map_err(|e| error(&path, format!("cannot be opened: {e}")))?;
-        let mut store = Self { path, database: Some(database), lock: Some(lock), failed: false };
+        let mut store = Self { path, database: Some(database), lock: Some(lock), failed: false, format: FORMAT };
         let saved = store.load()?;
         // Reading does not come by what keeps account of the file's pages; the first write would, while Weir forwards.
         store.begin().and_then(|write| Ok(write.commit()?)).map_err(|e| store.error(e))?;
@@ -101,7 +113,8 @@ impl Store {
         let database = Database::builder()
             .create_with_backend(backend)
             .map_err(|e| StoreError { path: path.to_owned(), what: format!("cannot be opened: {e}") })?;
-        let mut store = Self { path: path.to_owned(), database: Some(database), lock: None, failed: false };
+        let mut store =
+            Self { path: path.to_owned(), database: Some(database), lock: None, failed: false, format: FORMAT };
         let saved = store.load()?;
         Ok((store, saved))
     }
@@ -117,9 +130,9 @@ impl Store {
     fn load(&mut self) -> Result<Saved, StoreError> {
         let (format, generation) = self.meta().map_err(|e| self.error(e))?;
         match format {
-            Some(FORMAT) => {}
+            Some(format @ (FORMER | FORMAT)) => self.format = format,
             Some(other) => {
-                let what = format!("format {other}; this version of weir reads format {FORMAT} only");
+                let what = format!("format {other}; this version of weir reads formats {FORMER} and {FORMAT} only");
                 return Err(self.error(what));
             }
             None => {
@@ -144,6 +157,7 @@ impl Store {
         let write = self.begin()?;
         write.open_table(META)?.insert("format", FORMAT)?;
         write.open_table(OBJECTS)?;
+        write.open_table(ENDPOINTS)?;
         write.commit()?;
         Ok(())
     }
@@ -169,6 +183,19 @@ impl Store {
             }
             by_kind[object.kind() as usize].push(object);
         }
+        let [.., endpoints] = &mut by_kind;
+        match read.open_table(ENDPOINTS) {
+            Err(redb::TableError::TableDoesNotExist(_)) if self.format == FORMER => {}
+            table => {
+                let table = table.map_err(|e| self.error(e))?;
+                for row in table.iter().map_err(|e| self.error(e))? {
+                    let (key, value) = row.map_err(|e| self.error(e))?;
+                    let name = key.value().escape_ascii();
+                    rows::decode(key.value(), value.value(), |endpoint| endpoints.push(endpoint))
+                        .map_err(|why| self.error(format!("the endpoints {name} are not understood: {why}")))?;
+                }
+            }
+        }
         Ok(by_kind.into_iter().flatten().collect())
     }
 
@@ -183,6 +210,7 @@ impl Store {
         }
         let written = self.write(changes, state, generation);
         self.failed = written.is_err();
+        self.format = if self.failed { self.format } else { FORMAT };
         written.map_err(|e| self.error(format!("cannot be written: {e}")))
     }
 
@@ -202,27 +230,58 @@ impl Store {
     }
 
     fn write(&self, changes: &[Change], state: &Desired, generation: u64) -> Result<(), redb::Error> {
-        // Neighbours in the file are written one after the other.
-        let mut rows: Vec<_> = changes.iter().map(|c| (c.key.to_string(), c)).collect();
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let write = self.begin()?;
-        {
-            let mut objects = write.open_table(OBJECTS)?;
-            let mut json = Vec::new();
-            for (row, change) in rows {
-                match state.get(&change.key).filter(|_| change.there) {
-                    Some(object) => {
-                        json.clear();
-                        serde_json::to_writer(&mut json, &object)
-                            .map_err(|e| redb::Error::Io(std::io::Error::other(e)))?;
-                        objects.insert(row.as_str(), json.as_slice())?;
-                    }
-                    None => drop(objects.remove(row.as_str())?),
-                }
-            }
-            write.open_table(META)?.insert("generation", generation)?;
-        }
+        self.write_objects(&write, changes, state)?;
+        self.write_endpoints(&write, changes, state)?;
+        let mut meta = write.open_table(META)?;
+        meta.insert("format", FORMAT)?;
+        meta.insert("generation", generation)?;
+        drop(meta);
         write.commit()?;
+        Ok(())
+    }
+
+    fn write_objects(&self, write: &WriteTransaction, changes: &[Change], state: &Desired) -> Result<(), redb::Error> {
+        let objects = changes.iter().filter(|c| !matches!(c.key, ObjectKey::Endpoint(..)));
+        // Neighbours in the file are written one after the other.
+        let mut rows: Vec<_> = objects.map(|c| (c.key.to_string(), c)).collect();
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut table = write.open_table(OBJECTS)?;
+        if self.format == FORMER {
+            table.retain(|key, _| !key.starts_with("endpoint "))?;
+        }
+        let mut json = Vec::new();
+        for (row, change) in rows {
+            match state.get(&change.key).filter(|_| change.there) {
+                Some(object) => {
+                    json.clear();
+                    serde_json::to_writer(&mut json, &object).map_err(|e| redb::Error::Io(e.into()))?;
+                    table.insert(row.as_str(), json.as_slice())?;
+                }
+                None => drop(table.remove(row.as_str())?),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_endpoints(
+        &self,
+        write: &WriteTransaction,
+        changes: &[Change],
+        state: &Desired,
+    ) -> Result<(), redb::Error> {
+        let mut table = write.open_table(ENDPOINTS)?;
+        let mut row = Vec::new();
+        let rows = if self.format == FORMER { rows::all(state) } else { rows::touched(changes, state) };
+        for place in rows {
+            rows::encode(place, state, &mut row).map_err(redb::Error::Io)?;
+            let key = rows::key(place);
+            if row.is_empty() {
+                table.remove(key.as_slice())?;
+            } else {
+                table.insert(key.as_slice(), row.as_slice())?;
+            }
+        }
         Ok(())
     }
 }
@@ -237,7 +296,7 @@ fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
     let empty = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     empty.map_err(|e| failed(e.to_string()))?;
     let database = Database::create(&draft).map_err(|e| failed(e.to_string()))?;
-    Store { path: path.to_owned(), database: Some(database), lock: None, failed: false }.load()?;
+    Store { path: path.to_owned(), database: Some(database), lock: None, failed: false, format: FORMAT }.load()?;
     let named = std::fs::rename(&draft, path).and_then(|()| File::open(directory)?.sync_all());
     named.map_err(|e| failed(e.to_string()))?;
     // The directory may be new as well; one above it that cannot be read is not.

@@ -14,7 +14,10 @@ use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
 fn configuration() -> Configuration {
-    let empty = Snapshot::new(Secret::new([1, 2]), &[PortInfo { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }]);
+    let empty = Snapshot::new(
+        Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]),
+        &[PortInfo { mac: MacAddr([2, 0, 0, 0, 0, 1]), mtu: 1500 }],
+    );
     Configuration::new(vec!["lan0".parse().unwrap()], Tables::default(), empty)
 }
 
@@ -129,8 +132,8 @@ fn a_file_that_cannot_be_used_is_named_with_the_reason() {
         edit(&write);
         write.commit().unwrap();
     };
-    edit(&|w| drop(w.open_table(META).unwrap().insert("format", 2).unwrap()));
-    assert!(open().contains("format 2; this version of weir reads format 1 only"), "{}", open());
+    edit(&|w| drop(w.open_table(META).unwrap().insert("format", 3).unwrap()));
+    assert!(open().contains("format 3; this version of weir reads formats 1 and 2 only"), "{}", open());
     std::fs::remove_file(directory.path().join(FILE)).unwrap();
     edit(&|w| drop(w.open_table(OBJECTS).unwrap().insert("bridge red", &b"{\"bridge\":{}}"[..]).unwrap()));
     assert!(open().contains("object \"bridge red\" is not understood: missing field `name`"), "{}", open());
@@ -138,6 +141,147 @@ fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     let blue: &[u8] = br#"{"bridge":{"name":"blue"}}"#;
     edit(&|w| drop(w.open_table(OBJECTS).unwrap().insert("bridge red", blue).unwrap()));
     assert!(open().contains("under \"bridge red\" stands bridge blue"), "{}", open());
+}
+
+/// Numbers that look random, the same every time.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    *state >> 33
+}
+
+/// The n-th of some endpoints of two bridges, in one of many forms.
+fn some_endpoint(n: u64, form: u64) -> Op {
+    let (bridge, vlan) =
+        (["red", "a-name-that-is-far-too-long-to-be-kept-in-place-with-the-others"][n as usize % 2], n % 2 + 1);
+    let ips = [vec![], vec!["10.0.0.1"], vec!["10.0.0.2", "2001:db8::2"], vec!["10.0.0.1"; 300]];
+    let pairs = [vec![], vec!["10.0.0.9", "10.1.0.0/16=00:00:5e:00:01:33"]];
+    let [.., a, b] = (n / 2 * 977).to_be_bytes();
+    serde_json::from_value(serde_json::json!({"put": {"endpoint": {
+        "bridge": bridge,
+        "mac": format!("02:00:00:00:{a:02x}:{b:02x}"),
+        "location": if form & 8 == 0 { format!("vlan/lan0/{vlan}") } else { format!("vlan/lan0/100{vlan}") },
+        "ips": ips[form as usize % 4],
+        "allowed_pairs": pairs[usize::from(form % 16 == 5)],
+    }}}))
+    .unwrap()
+}
+
+/// Those two bridges, and where their endpoints are.
+fn two_bridges() -> Vec<Op> {
+    let bridges = ["red", "a-name-that-is-far-too-long-to-be-kept-in-place-with-the-others"];
+    let of_bridge = |(n, name): (usize, &str)| {
+        let vlan = n + 1;
+        [
+            serde_json::json!({"put": {"bridge": {"name": name}}}),
+            serde_json::json!({"put": {"segment": {"id": format!("vlan/lan0/{vlan}"), "bridge": name}}}),
+            serde_json::json!({"put": {"segment": {"id": format!("vlan/lan0/100{vlan}"), "bridge": name}}}),
+        ]
+    };
+    let ops = bridges.into_iter().enumerate().flat_map(of_bridge);
+    ops.map(|op| serde_json::from_value::<Op>(op).unwrap()).collect()
+}
+
+fn apply_ops(c: &mut Configuration, store: &mut Store, ops: Vec<Op>) {
+    let apply = Apply { ops, ..Apply::default() };
+    let failed = |e: StoreError| Error { code: code::INTERNAL, message: e.to_string(), data: None };
+    c.apply(apply, |changes, state, generation| store.commit(changes, state, generation).map_err(failed)).unwrap();
+}
+
+#[test]
+fn endpoints_come_and_go_among_many_and_the_file_always_has_what_is_there() {
+    let (mut store, _) = Store::with_backend(Path::new("memory"), Disk::new()).unwrap();
+    let (mut c, mut seed) = (configuration(), 1);
+    apply_ops(&mut c, &mut store, two_bridges());
+    let (mut there, mut most) = (std::collections::BTreeSet::new(), 0);
+    for batch in 0..60u64 {
+        // Large and small batches; the later ones mostly delete, until nothing is left.
+        let size = [1, 3, 40, 700][random(&mut seed) as usize % 4];
+        let mut ops = std::collections::BTreeMap::new();
+        for _ in 0..size {
+            let n = random(&mut seed) % 3000;
+            let keep = random(&mut seed) % 60 >= batch;
+            if keep {
+                ops.insert(n, some_endpoint(n, random(&mut seed)));
+                there.insert(n);
+            }
+        }
+        let gone: Vec<u64> = there.iter().copied().filter(|n| !ops.contains_key(n)).collect();
+        for n in gone.into_iter().filter(|_| random(&mut seed) % 120 < batch || batch == 59) {
+            let Op::Put(object) = some_endpoint(n, 0) else { unreachable!() };
+            ops.insert(n, Op::Delete(object.key()));
+            there.remove(&n);
+        }
+        apply_ops(&mut c, &mut store, ops.into_values().collect());
+        let read = store.load().unwrap();
+        assert_eq!(Saved { objects: sorted(read.objects), ..read }, saved(&c), "batch {batch}");
+        most = most.max(there.len());
+    }
+    assert!(most > 500 && there.is_empty(), "{most} at most, {} at last", there.len());
+    let read = store.database().unwrap().begin_read().unwrap();
+    assert_eq!(read.open_table(ENDPOINTS).unwrap().iter().unwrap().count(), 0, "rows of nothing");
+}
+
+#[test]
+fn a_row_of_endpoints_that_is_damaged_anywhere_is_refused_by_name() {
+    let (mut store, _) = Store::with_backend(Path::new("memory"), Disk::new()).unwrap();
+    let mut c = configuration();
+    apply_ops(&mut c, &mut store, two_bridges());
+    apply_ops(&mut c, &mut store, (0..10).map(|n| some_endpoint(n, n)).collect());
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = {
+        let read = store.database().unwrap().begin_read().unwrap();
+        let table = read.open_table(ENDPOINTS).unwrap();
+        let rows = table.iter().unwrap().map(|row| row.unwrap());
+        rows.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())).collect()
+    };
+    assert!(rows.len() >= 2);
+    for (key, value) in &rows {
+        let mut count = 0;
+        rows::decode(key, value, |_| count += 1).unwrap();
+        assert!(count > 0);
+        for at in 0..value.len() {
+            let mut damaged = value.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(rows::decode(key, &damaged, |_| ()).is_err(), "byte {at} of {}", value.len());
+            assert!(rows::decode(key, &value[..at], |_| ()).is_err(), "cut at {at}");
+        }
+    }
+    let write = store.begin().unwrap();
+    write.open_table(ENDPOINTS).unwrap().insert(&b"blue/\0\0\0\0\0\0"[..], &[0; 8][..]).unwrap();
+    write.open_table(ENDPOINTS).unwrap().insert(&b"blue"[..], &[1; 99][..]).unwrap();
+    write.commit().unwrap();
+    let why = store.load().unwrap_err().to_string();
+    assert!(why.contains("the endpoints blue are not understood: its key is too short"), "{why}");
+    // A whole row that stands under another key.
+    let mut moved = rows[0].0.clone();
+    *moved.last_mut().unwrap() ^= 1;
+    assert!(rows::decode(&moved, &rows[0].1, |_| ()).is_err());
+}
+
+#[test]
+fn the_former_format_is_read_and_becomes_this_one_with_the_first_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(directory.path()).unwrap();
+    let mut c = configuration();
+    for n in 1..=7 {
+        apply(&mut c, &mut store, n).unwrap();
+    }
+    let write = store.begin().unwrap();
+    write.delete_table(ENDPOINTS).unwrap();
+    for object in saved(&c).objects.iter().filter(|o| o.kind() == weir_api::object::Kind::Endpoint) {
+        let (key, json) = (object.key().to_string(), serde_json::to_vec(object).unwrap());
+        write.open_table(OBJECTS).unwrap().insert(key.as_str(), json.as_slice()).unwrap();
+    }
+    write.open_table(META).unwrap().insert("format", FORMER).unwrap();
+    write.commit().unwrap();
+    drop(store);
+    let (mut store, read) = Store::open(directory.path()).unwrap();
+    assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(7));
+    assert_eq!(store.meta().unwrap().0, Some(FORMER));
+    apply(&mut c, &mut store, 8).unwrap();
+    assert_eq!(store.meta().unwrap().0, Some(FORMAT));
+    drop(store);
+    let (_store, read) = Store::open(directory.path()).unwrap();
+    assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(8));
 }
 
 /// A disk that is pulled at the k-th write, truncation or sync: of what was not synced by then, any part is lost.

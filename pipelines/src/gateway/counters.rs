@@ -81,6 +81,8 @@ named! {
         NoFloodTarget = "no_flood_target",
         /// To a MAC that is not known, on a bridge that does not flood those.
         UnknownUnicast = "unknown_unicast",
+        /// To be flooded, and its bridge's port has brought as many of those as it may for now.
+        Storm = "storm",
         /// Congestion was marked on the outer header and cannot be on the inner one (RFC 6040 §4.2).
         EcnCongestion = "ecn_congestion",
         /// Larger than the MTU of the port it would leave by.
@@ -109,11 +111,15 @@ named! {
 named! {
     /// What happened besides frames coming and going.
     Event {
-        /// A MAC was learned that was not known.
+        /// A MAC was learned that was not known. A MAC that another worker learned is counted there.
         Learned = "learned",
         /// A learned MAC turned up elsewhere.
         Moved = "moved",
-        /// A learned MAC was forgotten.
+        /// A MAC moved too often within 180 s, and stays where it is for as long (RFC 7432 §15.1).
+        Frozen = "frozen",
+        /// A frozen MAC turned up elsewhere, and stays where it is.
+        FrozenMacElsewhere = "frozen_mac_elsewhere",
+        /// A learned MAC was forgotten, by each worker for itself.
         Aged = "aged",
         /// A MAC was not learned: its bridge has as many as it may.
         MacLimit = "mac_limit",
@@ -123,6 +129,8 @@ named! {
         PeerTableFull = "peer_table_full",
         /// A configured MAC turned up elsewhere, and stays where it is.
         ConfiguredMacElsewhere = "configured_mac_elsewhere",
+        /// A bridge's port brought more than it may: counted once a second for each class.
+        StormSeconds = "storm_seconds",
         /// A frame was flooded.
         Flooded = "flooded",
         /// An ARP request for a vtep was answered.

@@ -3,6 +3,7 @@
 //! Configured wins over learned. A learned place counts only while it is fresh and its segment is still of the bridge.
 
 use super::DropReason;
+use super::meter::Class;
 use super::parse::{self, Parsed};
 use super::pipeline::Gateway;
 use crate::Frame;
@@ -13,8 +14,8 @@ use crate::tables::{Bridge, Place, Segment, Snapshot};
 pub(super) enum Decision<'s> {
     /// Out at this place, which is on this segment.
     Forward(Place, &'s Segment),
-    /// Everywhere on its bridge, but not back.
-    Flood,
+    /// Everywhere on its bridge, but not back; as one of a class.
+    Flood(Class),
     /// To the gateway itself; where its EtherType is.
     Local(u16),
     /// Answered, if there is somebody to answer for; else as any frame.
@@ -30,7 +31,7 @@ impl<F: Frame> Gateway<F> {
     #[inline(always)]
     pub(super) fn decide<'s>(&self, snapshot: &'s Snapshot, p: &Parsed, now: u64) -> Decision<'s> {
         if parse::is_group(p.to) {
-            return Decision::Flood;
+            return Decision::Flood(Class::Broadcast);
         }
         let Some(bridge) = snapshot.bridge(p.bridge) else { return Decision::Drop(DropReason::UnknownVlan) };
         let configured = match snapshot.endpoint_count() {
@@ -74,7 +75,7 @@ impl<F: Frame> Gateway<F> {
     /// A frame to a MAC that is not known.
     fn unknown<'s>(&self, bridge: &Bridge) -> Decision<'s> {
         match bridge.settings.flood_unknown {
-            true => Decision::Flood,
+            true => Decision::Flood(Class::Unknown),
             false => Decision::Drop(DropReason::UnknownUnicast),
         }
     }

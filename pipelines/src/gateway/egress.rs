@@ -4,6 +4,7 @@
 //! but, if it came from a tunnel, those of the same full mesh, who have had their own copy (split horizon).
 
 use super::counters::{DropReason, Event};
+use super::meter::Class;
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
 use crate::tables::{PeerIx, Place, PortId, SegmentIx};
@@ -19,13 +20,16 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    /// Sends a frame everywhere on its bridge but back.
+    /// Sends a frame everywhere on its bridge but back, if as many of its class may come in.
     #[inline(never)]
-    pub(super) fn flood<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
+    pub(super) fn flood<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, class: Class)
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if !self.may_flood(turn, p, class) {
+            return self.refuse(turn.port, frame, DropReason::Storm);
+        }
         let snapshot = turn.snapshot;
         let Some(bridge) = snapshot.bridge(p.bridge) else {
             return self.refuse(turn.port, frame, DropReason::UnknownVlan);

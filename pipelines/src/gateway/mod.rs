@@ -1,13 +1,17 @@
 //! The pipeline: what becomes of a burst of frames, step by step. [`pipeline`] is its table of contents.
 
+mod clear;
 mod counters;
 mod decide;
 mod egress;
+mod flap;
 mod guard;
 mod ingress;
 mod learn;
 mod local;
 mod local6;
+mod meter;
+mod notice;
 mod parse;
 pub mod pipeline;
 mod probe;
@@ -21,5 +25,7 @@ mod tests;
 mod tunnels;
 
 pub use counters::{Counters, DropReason, Event};
-pub use learn::Fact;
+pub use learn::{Fact, Sighting};
+pub use meter::Class;
+pub use notice::{Happening, Notice, Whereabouts};
 pub use pipeline::{Gateway, Limits};

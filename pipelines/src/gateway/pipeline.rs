@@ -5,8 +5,11 @@
 
 use super::counters::{Counters, DropReason};
 use super::decide::Decision;
+use super::flap::Movers;
 use super::ingress::Arrival;
 use super::learn::Fact;
+use super::meter::Meter;
+use super::notice::{Notice, Notices};
 use super::parse::{Note, Parsed};
 use super::resolve::Held;
 use super::snoop::BINDING_OFFERS;
@@ -68,6 +71,9 @@ pub struct Gateway<F> {
     pub(super) neighbours: NeighbourTable,
     pub(super) held: Held<F>,
     pub(super) counters: Counters,
+    pub(super) meter: Meter,
+    pub(super) movers: Movers,
+    pub(super) notices: Notices,
     pub(super) offers: VecDeque<Fact>,
     pub(super) shared: bool,
     /// How many next hops may still be offered in this tick.
@@ -92,6 +98,9 @@ impl<F: Frame> Gateway<F> {
             neighbours: NeighbourTable::new(secret, limits.neighbours),
             held: Held::new(limits.held),
             counters: Counters::new(ports),
+            meter: Meter::new(secret, limits.bridges, ports),
+            movers: Movers::new(limits.macs),
+            notices: Notices::new(),
             offers: VecDeque::with_capacity(super::learn::OFFERS),
             shared: limits.shared,
             neighbour_offers: NEIGHBOUR_OFFERS,
@@ -127,7 +136,7 @@ impl<F: Frame> Gateway<F> {
         let seconds = now.seconds();
         for (arrival, lane) in arrivals.iter_mut().zip(lanes.iter()) {
             if *arrival == Arrival::Bridged
-                && let Err(reason) = self.learn(snapshot, lane, seconds)
+                && let Err(reason) = self.learn(snapshot, lane, port, now, seconds)
             {
                 *arrival = Arrival::Dropped(reason);
             }
@@ -159,7 +168,7 @@ impl<F: Frame> Gateway<F> {
     {
         match decision {
             Decision::Forward(place, segment) => self.forward(turn, frame, lane, place, segment),
-            Decision::Flood => self.flood(turn, frame, lane),
+            Decision::Flood(class) => self.flood(turn, frame, lane, class),
             Decision::Local(rest_at) => self.local(turn, frame, usize::from(rest_at)),
             Decision::Suppress => self.suppress(turn, frame, lane),
             Decision::Consume => self.consume(frame),
@@ -205,6 +214,26 @@ impl<F: Frame> Gateway<F> {
     /// The counters, for what happens to frames once they left the pipeline.
     pub fn counters_mut(&mut self) -> &mut Counters {
         &mut self.counters
+    }
+
+    /// Says whether somebody watches: only then are there notices.
+    pub fn watch(&mut self, watched: bool) {
+        self.notices.watch(watched);
+    }
+
+    /// What happened, oldest first.
+    pub fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.next()
+    }
+
+    /// Gives a notice back that found no room elsewhere.
+    pub fn return_notice(&mut self, notice: Notice) {
+        self.notices.give_back(notice);
+    }
+
+    /// How many notices found no room since this was last asked.
+    pub fn take_lost_notices(&mut self) -> u64 {
+        self.notices.take_lost()
     }
 
     /// The learned MACs.

@@ -3,6 +3,7 @@
 //! Read first: RFC 826, RFC 4861 §7.2, RFC 1122 §2.3.2 (hold frames, and not too many; ask no more than once a second).
 
 use super::counters::{Counters, DropReason, Event};
+use super::notice::{Happening, Notice};
 use super::pipeline::{Gateway, Turn};
 use crate::tables::{Due, PortId, Question};
 use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr, NsPacket, multicast_mac};
@@ -157,6 +158,10 @@ impl<F: Frame> Gateway<F> {
                 Due::Release(neighbour) => self.release(turn, neighbour),
                 Due::Failed(neighbour) => {
                     self.counters.count(Event::NeighbourFailed);
+                    if let Some(entry) = self.neighbours.entries().get(neighbour as usize) {
+                        let (port, address) = (Some(entry.port), Some(entry.address));
+                        self.notices.note(|| Notice { port, address, ..Notice::new(Happening::NeighbourFailed) });
+                    }
                     while let Some((port, frame)) = self.take_held(neighbour) {
                         self.refuse(port, frame, DropReason::NextHopFailed);
                     }

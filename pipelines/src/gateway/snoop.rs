@@ -233,7 +233,7 @@ impl<F: Frame> Gateway<F> {
             Fact::BindingGone { bridge, address, mac, sequence } => {
                 self.bindings.unhear(bridge, address, mac, sequence, now);
             }
-            Fact::Mac { .. } | Fact::Neighbour { .. } => {}
+            Fact::Mac { .. } | Fact::Frozen { .. } | Fact::Neighbour { .. } => {}
         }
     }
 }

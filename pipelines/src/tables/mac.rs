@@ -12,6 +12,8 @@ use alloc::vec::Vec;
 
 const FIELD: u64 = (1 << 20) - 1;
 const PLACE: u64 = (1 << 40) - 1;
+/// Keys handed out at a time at most.
+pub(crate) const KEYS: usize = 1024;
 
 /// Where frames to a host go: a segment, and the peer behind it if it is a tunnel. 40 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -221,6 +223,26 @@ impl MacTable {
                 }
             }
         }
+    }
+
+    /// Forgets a key; its entry as it was.
+    pub(crate) fn remove(&mut self, hash: u64, key: u64) -> Option<LearnedMac> {
+        let (b, s) = buckets::find(&self.buckets, hash, key)?;
+        self.buckets[b].keys[s] = 0;
+        self.len -= 1;
+        if let Some(count) = self.per_bridge.get_mut((key >> 48) as usize) {
+            *count -= 1;
+        }
+        Some(LearnedMac::unpack(self.buckets[b].values[s]))
+    }
+
+    /// Keys of a bridge from `cursor` on, at most a few hundred at a time; the cursor to go on with, or `None` at the
+    /// end.
+    pub(crate) fn keys_of(&self, bridge: BridgeId, cursor: usize, mut each: impl FnMut(u64)) -> Option<usize> {
+        let end = cursor.saturating_add(KEYS / 4).min(self.buckets.len());
+        let keys = self.buckets.get(cursor..end)?.iter().flat_map(|bucket| bucket.keys);
+        keys.filter(|key| *key != 0 && *key >> 48 == u64::from(bridge.0)).for_each(&mut each);
+        (end < self.buckets.len()).then_some(end)
     }
 
     /// Hands out entries from `cursor` on, at most a few hundred at a time; the cursor to go on with, or `None` when

@@ -8,11 +8,13 @@ mod mac;
 mod neighbour;
 mod objects;
 mod peer;
+mod recent;
 mod snapshot;
 
 pub use binding::{BindOutcome, Binding, BindingDue, BindingTable, Manners};
 pub use buckets::Secret;
 pub use ids::{BridgeId, GuardIx, MeshId, PeerIx, PortId, SegmentIx, VtepIx};
+pub(crate) use mac::KEYS;
 pub use mac::{LearnOutcome, LearnedMac, MacTable, Place};
 pub use neighbour::{Due, Neighbour, NeighbourState, NeighbourTable, Question};
 pub use objects::{
@@ -21,5 +23,6 @@ pub use objects::{
 };
 pub use peer::PeerTable;
 pub(crate) use peer::{PeerEntry, Resolution, Shape};
+pub(crate) use recent::{Recent, RecentTable};
 pub(crate) use snapshot::mac_key;
 pub use snapshot::{Full, Snapshot};

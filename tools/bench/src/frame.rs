@@ -1,21 +1,23 @@
 //! Frames, built byte by byte from the RFCs, and from nothing that the gateway itself is built of: what they are
 //! compared with must not share its mistakes.
 //!
-//! All frames are without FCS. Read first: RFC 791 §3.1, RFC 768, RFC 7348 §5, IEEE 802.1Q §9.6.
+//! All frames are without FCS. Read first: RFC 791 §3.1, RFC 768, RFC 826, RFC 7348 §5, RFC 7637 §3.2, RFC 8926 §3,
+//! IEEE 802.1Q §9.6.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 /// Six octets in the order they go on the wire.
 pub type Mac = [u8; 6];
 
 /// Bytes of the smallest Ethernet frame, without FCS.
 pub const INNER_LENGTH: usize = 60;
-/// Bytes that a VXLAN encapsulation over IPv4 puts in front: 14 + 20 + 8 + 8.
-pub const OVERHEAD: usize = 50;
 /// Bytes of UDP payload in an inner frame.
 pub const PAYLOAD_LENGTH: usize = INNER_LENGTH - 14 - 20 - 8;
-/// Where the source port stands in an encapsulated frame.
-pub const OUTER_SOURCE_PORT: std::ops::Range<usize> = 34..36;
+/// Bytes of an ARP packet for Ethernet and IPv4 behind its Ethernet header.
+const ARP_LENGTH: usize = 28;
+/// Bytes of a tagged ARP frame that mean something; what follows is padding.
+pub const TAGGED_ARP_LENGTH: usize = 14 + 4 + ARP_LENGTH;
 
 /// The numbers of an inner frame: Ethernet, IPv4, UDP.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +53,7 @@ impl Inner {
         frame[0..6].copy_from_slice(&self.destination);
         frame[6..12].copy_from_slice(&self.source);
         frame[12..14].copy_from_slice(&[0x08, 0x00]);
-        frame[14..34].copy_from_slice(&ipv4_header(self.from, self.to, udp.len()));
+        frame[14..34].copy_from_slice(&ipv4_header(self.from, self.to, UDP, udp.len()));
         frame[34..].copy_from_slice(&udp);
         frame
     }
@@ -67,7 +69,75 @@ pub fn tagged(vid: u16, frame: &[u8]) -> Vec<u8> {
     tagged
 }
 
-/// The numbers of a VXLAN encapsulation over IPv4.
+/// What ARP says.
+#[derive(Clone, Copy, Debug)]
+pub struct Arp {
+    /// The MAC that sends.
+    pub sender: Mac,
+    /// Its address.
+    pub sender_address: Ipv4Addr,
+    /// The MAC that is asked for, or answered.
+    pub target: Mac,
+    /// Its address.
+    pub target_address: Ipv4Addr,
+}
+
+impl Arp {
+    /// A request to all: the target's MAC stays zero.
+    pub fn request(&self) -> [u8; INNER_LENGTH] {
+        self.frame([0xff; 6], 1, [0; 6])
+    }
+
+    /// An answer to the target alone.
+    pub fn answer(&self) -> [u8; INNER_LENGTH] {
+        self.frame(self.target, 2, self.target)
+    }
+
+    /// Untagged, padded with zeros.
+    fn frame(&self, destination: Mac, operation: u8, target: Mac) -> [u8; INNER_LENGTH] {
+        let mut frame = [0; INNER_LENGTH];
+        frame[0..6].copy_from_slice(&destination);
+        frame[6..12].copy_from_slice(&self.sender);
+        // Hardware Ethernet with 6 bytes, protocol IPv4 with 4.
+        frame[12..22].copy_from_slice(&[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, operation]);
+        frame[22..28].copy_from_slice(&self.sender);
+        frame[28..32].copy_from_slice(&self.sender_address.octets());
+        frame[32..38].copy_from_slice(&target);
+        frame[38..42].copy_from_slice(&self.target_address.octets());
+        frame
+    }
+}
+
+/// A kind of tunnel over IPv4, and the network in it: 24 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tunnel {
+    /// With its VNI.
+    Vxlan(u32),
+    /// With its VSID.
+    Nvgre(u32),
+    /// With its VNI.
+    Geneve(u32),
+}
+
+impl Tunnel {
+    /// Bytes that it puts in front of a frame: Ethernet 14, IPv4 20, then GRE with a key 8, or UDP 8 and its header 8.
+    pub fn overhead(self) -> usize {
+        match self {
+            Tunnel::Nvgre(_) => 14 + 20 + 8,
+            Tunnel::Vxlan(_) | Tunnel::Geneve(_) => 14 + 20 + 8 + 8,
+        }
+    }
+
+    /// Where the number stands by which the underlay tells flows apart: the UDP source port, or NVGRE's FlowID.
+    pub fn entropy(self) -> Range<usize> {
+        match self {
+            Tunnel::Nvgre(_) => 41..42,
+            Tunnel::Vxlan(_) | Tunnel::Geneve(_) => 34..36,
+        }
+    }
+}
+
+/// The numbers of an encapsulation over IPv4.
 #[derive(Clone, Copy, Debug)]
 pub struct Outer {
     /// Destination MAC: the next hop's.
@@ -78,41 +148,65 @@ pub struct Outer {
     pub from: Ipv4Addr,
     /// The receiving tunnel endpoint.
     pub to: Ipv4Addr,
-    /// UDP source port.
-    pub from_port: u16,
-    /// VXLAN network identifier, 24 bits.
-    pub vni: u32,
+    /// UDP source port, or FlowID in its low eight bits.
+    pub entropy: u16,
+    /// The kind of tunnel.
+    pub tunnel: Tunnel,
 }
 
 impl Outer {
-    /// The frame in VXLAN: UDP checksum zero and destination port 4789, as RFC 7348 §5 recommends; DSCP and ECN zero
-    /// like the inner ones; no fragmentation.
+    /// The frame in the tunnel: DSCP and ECN zero like the inner ones, no fragmentation. UDP's checksum is zero, as RFC
+    /// 7348 §5 recommends and RFC 8926 §3.3 allows.
     pub fn encapsulate(&self, inner: &[u8]) -> Vec<u8> {
-        let udp_length = 8 + 8 + inner.len();
-        let mut frame = Vec::with_capacity(OVERHEAD + inner.len());
+        let mut frame = Vec::with_capacity(self.tunnel.overhead() + inner.len());
         frame.extend(self.destination);
         frame.extend(self.source);
         frame.extend([0x08, 0x00]);
-        frame.extend(ipv4_header(self.from, self.to, udp_length));
-        frame.extend(self.from_port.to_be_bytes());
-        frame.extend(4789u16.to_be_bytes());
-        frame.extend((udp_length as u16).to_be_bytes());
-        frame.extend([0, 0]);
-        frame.extend([0x08, 0, 0, 0]);
-        frame.extend((self.vni << 8).to_be_bytes());
+        let length = self.tunnel.overhead() - 14 - 20 + inner.len();
+        let protocol = if matches!(self.tunnel, Tunnel::Nvgre(_)) { GRE } else { UDP };
+        frame.extend(ipv4_header(self.from, self.to, protocol, length));
+        match self.tunnel {
+            Tunnel::Vxlan(vni) => {
+                self.udp(&mut frame, 4789, length);
+                frame.extend([0x08, 0, 0, 0]);
+                frame.extend((vni << 8).to_be_bytes());
+            }
+            Tunnel::Geneve(vni) => {
+                self.udp(&mut frame, 6081, length);
+                // Version 0, no options, no flags, Ethernet inside.
+                frame.extend([0, 0, 0x65, 0x58]);
+                frame.extend((vni << 8).to_be_bytes());
+            }
+            Tunnel::Nvgre(vsid) => {
+                // A key, and nothing else; Ethernet inside.
+                frame.extend([0x20, 0, 0x65, 0x58]);
+                frame.extend((vsid << 8 | u32::from(self.entropy & 0xff)).to_be_bytes());
+            }
+        }
         frame.extend(inner);
         frame
     }
+
+    fn udp(&self, frame: &mut Vec<u8>, port: u16, length: usize) {
+        frame.extend(self.entropy.to_be_bytes());
+        frame.extend(port.to_be_bytes());
+        frame.extend((length as u16).to_be_bytes());
+        frame.extend([0, 0]);
+    }
 }
 
-/// Twenty bytes: no options, DSCP and ECN zero, identification 0 with DF (RFC 6864 §4.1), TTL 64, UDP.
-fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, payload: usize) -> [u8; 20] {
+/// IP protocol numbers.
+const UDP: u8 = 17;
+const GRE: u8 = 47;
+
+/// Twenty bytes: no options, DSCP and ECN zero, identification 0 with DF (RFC 6864 §4.1), TTL 64.
+fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: usize) -> [u8; 20] {
     let mut header = [0; 20];
     header[0] = 0x45;
     header[2..4].copy_from_slice(&(20 + payload as u16).to_be_bytes());
     header[6] = 0x40;
     header[8] = 64;
-    header[9] = 17;
+    header[9] = protocol;
     header[12..16].copy_from_slice(&from.octets());
     header[16..20].copy_from_slice(&to.octets());
     let checksum = !sum(&header);
@@ -195,26 +289,78 @@ mod tests {
         assert_eq!(tagged[18..], frame[14..]);
     }
 
-    #[test]
-    fn an_encapsulation_has_known_bytes() {
+    fn tunnelled(tunnel: Tunnel) -> Vec<u8> {
         let outer = Outer {
             destination: [2, 0, 0, 0, 2, 2],
             source: [2, 0, 0, 0, 2, 1],
             from: Ipv4Addr::new(192, 0, 2, 1),
             to: Ipv4Addr::new(192, 0, 2, 2),
-            from_port: 0xc001,
-            vni: 10_000,
+            entropy: 0xc001,
+            tunnel,
         };
         let frame = outer.encapsulate(&inner().bytes());
+        assert_eq!(frame[tunnel.overhead()..], inner().bytes());
+        assert_eq!(sum(&frame[14..34]), 0xffff, "the outer header's checksum verifies");
+        frame
+    }
+
+    #[test]
+    fn a_vxlan_frame_has_known_bytes() {
+        let tunnel = Tunnel::Vxlan(10_000);
+        let frame = tunnelled(tunnel);
         let expected = [
             2, 0, 0, 0, 2, 2, 2, 0, 0, 0, 2, 1, 0x08, 0x00, // Ethernet
             0x45, 0, 0, 96, 0, 0, 0x40, 0, 64, 17, 0xb6, 0x89, 192, 0, 2, 1, 192, 0, 2, 2, // IPv4
             0xc0, 0x01, 0x12, 0xb5, 0, 76, 0, 0, // UDP
             0x08, 0, 0, 0, 0x00, 0x27, 0x10, 0, // VXLAN
         ];
-        assert_eq!(frame[..OVERHEAD], expected);
-        assert_eq!(frame[OVERHEAD..], inner().bytes());
-        assert_eq!(frame[OUTER_SOURCE_PORT], [0xc0, 0x01]);
+        assert_eq!(frame[..tunnel.overhead()], expected);
+        assert_eq!(frame[tunnel.entropy()], [0xc0, 0x01]);
+    }
+
+    #[test]
+    fn a_geneve_frame_differs_from_a_vxlan_one_in_port_and_header() {
+        let tunnel = Tunnel::Geneve(10_000);
+        let (frame, vxlan) = (tunnelled(tunnel), tunnelled(Tunnel::Vxlan(10_000)));
+        assert_eq!((&frame[..36], &frame[38..42]), (&vxlan[..36], &vxlan[38..42]));
+        assert_eq!(frame[36..38], [0x17, 0xc1]);
+        assert_eq!(frame[42..50], [0, 0, 0x65, 0x58, 0x00, 0x27, 0x10, 0]);
+        assert_eq!(frame[tunnel.entropy()], [0xc0, 0x01]);
+    }
+
+    #[test]
+    fn an_nvgre_frame_has_known_bytes() {
+        let tunnel = Tunnel::Nvgre(5000);
+        let frame = tunnelled(tunnel);
+        let expected = [
+            2, 0, 0, 0, 2, 2, 2, 0, 0, 0, 2, 1, 0x08, 0x00, // Ethernet
+            0x45, 0, 0, 88, 0, 0, 0x40, 0, 64, 47, 0xb6, 0x73, 192, 0, 2, 1, 192, 0, 2, 2, // IPv4
+            0x20, 0, 0x65, 0x58, 0x00, 0x13, 0x88, 0x01, // GRE
+        ];
+        assert_eq!(frame[..tunnel.overhead()], expected);
+        assert_eq!(frame[tunnel.entropy()], [0x01]);
+    }
+
+    #[test]
+    fn arp_has_known_bytes() {
+        let arp = Arp {
+            sender: [2, 0, 0, 0, 0, 0x0a],
+            sender_address: Ipv4Addr::new(10, 0, 0, 1),
+            target: [2, 0, 0, 0, 0, 0x0b],
+            target_address: Ipv4Addr::new(10, 128, 0, 1),
+        };
+        let request = [
+            255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 0x0a, 0x08, 0x06, // Ethernet
+            0, 1, 0x08, 0x00, 6, 4, 0, 1, 2, 0, 0, 0, 0, 0x0a, 10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 10, 128, 0, 1,
+        ];
+        assert_eq!(arp.request()[..42], request);
+        let answer = [
+            2, 0, 0, 0, 0, 0x0b, 2, 0, 0, 0, 0, 0x0a, 0x08, 0x06, // Ethernet
+            0, 1, 0x08, 0x00, 6, 4, 0, 2, 2, 0, 0, 0, 0, 0x0a, 10, 0, 0, 1, 2, 0, 0, 0, 0, 0x0b, 10, 128, 0, 1,
+        ];
+        assert_eq!(arp.answer()[..42], answer);
+        assert_eq!((arp.request()[42..].to_vec(), arp.answer()[42..].to_vec()), (vec![0; 18], vec![0; 18]));
+        assert_eq!(tagged(100, &arp.answer()[..42]).len(), TAGGED_ARP_LENGTH);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::interrupt::pause;
 use crate::memory::sweep;
+use crate::process::Waits;
 use crate::program::{Counts, Program, Running, Setting};
 use crate::statistics::{median, spread};
 use anyhow::{Context, Result, ensure};
@@ -118,7 +119,7 @@ fn trial(program: &mut dyn Program, setting: &Setting, schedule: Schedule) -> Re
     pause(Duration::from_secs_f64(schedule.seconds))?;
     let last = reading(running.as_mut())?;
     running.stop()?;
-    evaluate(first, last, schedule.tsc_hz)
+    evaluate(first, last, schedule.tsc_hz, program.copies(setting.traffic.case))
 }
 
 /// The counters, when they were asked for, and how long the answer took.
@@ -127,18 +128,19 @@ struct Reading {
     asked: Instant,
     took: Duration,
     counts: Counts,
-    /// By thread: nanoseconds on a core.
-    on_core: HashMap<u32, u64>,
+    /// By thread.
+    threads: HashMap<u32, Waits>,
 }
 
 fn reading(running: &mut dyn Running) -> Result<Reading> {
     let asked = Instant::now();
     let counts = running.counts()?;
     let took = asked.elapsed();
-    Ok(Reading { asked, took, counts, on_core: running.process().time_on_core() })
+    Ok(Reading { asked, took, counts, threads: running.process().threads() })
 }
 
-fn evaluate(first: Reading, last: Reading, tsc_hz: u64) -> Result<Trial> {
+/// `copies` packets leave for each that comes in.
+fn evaluate(first: Reading, last: Reading, tsc_hz: u64, copies: u32) -> Result<Trial> {
     let counted = |a: u64, b: u64| b.checked_sub(a).context("a counter ran backwards");
     let sent = counted(first.counts.sent, last.counts.sent)?;
     let received = counted(first.counts.received, last.counts.received)?;
@@ -146,10 +148,12 @@ fn evaluate(first: Reading, last: Reading, tsc_hz: u64) -> Result<Trial> {
     // Each counter was read some time within its reading; the middle is the best guess.
     let seconds = ((last.asked + last.took / 2) - (first.asked + first.took / 2)).as_secs_f64();
     let unsure = (first.took + last.took).as_secs_f64() / seconds;
-    let tolerated = sent as f64 * (TOLERANCE + unsure) + 4096.0;
-    ensure!(received as f64 + tolerated >= sent as f64, "{received} of {sent} packets reached the sink: it drops");
+    let due = sent as f64 * f64::from(copies);
+    let tolerated = due * (TOLERANCE + unsure) + 4096.0;
+    ensure!(received as f64 + tolerated >= due, "{received} of {due} packets reached the sink: it drops");
     // The worker is the thread that ran most.
-    let ran = last.on_core.iter().filter_map(|(id, time)| time.checked_sub(*first.on_core.get(id)?)).max();
+    let on_core = |(id, last): (&u32, &Waits)| last.on_core.checked_sub(first.threads.get(id)?.on_core);
+    let ran = last.threads.iter().filter_map(on_core).max();
     let core_share = ran.filter(|r| *r > 0).map(|r| (r as f64 / 1e9 / seconds).min(1.0));
     Ok(Trial { cycles_per_packet: seconds * tsc_hz as f64 / received as f64, sent, received, core_share })
 }
@@ -160,14 +164,20 @@ mod tests {
     use crate::process::Process;
 
     fn evaluated(sent: u64, received: u64) -> Result<Trial> {
+        copied(sent, received, 1)
+    }
+
+    fn copied(sent: u64, received: u64, copies: u32) -> Result<Trial> {
         let start = Instant::now();
         let at = |seconds, sent, received| Reading {
             asked: start + Duration::from_secs(seconds),
             took: Duration::from_micros(100),
             counts: Counts { sent, received },
-            on_core: HashMap::from([(1, 5), (2, seconds * 900_000_000)]),
+            threads: HashMap::from(
+                [(1, 5), (2, seconds * 900_000_000)].map(|(id, on_core)| (id, Waits { on_core, waiting: 0 })),
+            ),
         };
-        evaluate(at(0, 1000, 900), at(2, 1000 + sent, 900 + received), 2_600_000_000)
+        evaluate(at(0, 1000, 900), at(2, 1000 + sent, 900 + received), 2_600_000_000, copies)
     }
 
     #[test]
@@ -183,6 +193,13 @@ mod tests {
         assert!(evaluated(52_000_000, 51_960_000).is_ok(), "readings are not one instant");
         assert!(evaluated(52_000_000, 51_900_000).unwrap_err().to_string().contains("it drops"));
         assert!(evaluated(52_000_000, 0).unwrap_err().to_string().contains("no packet"));
+    }
+
+    #[test]
+    fn every_copy_must_reach_the_sink() {
+        let trial = copied(3_250_000, 52_000_000, 16).unwrap();
+        assert!((trial.cycles_per_packet - 100.0).abs() < 1e-6, "{trial:?}");
+        assert!(copied(3_250_000, 51_900_000, 16).unwrap_err().to_string().contains("of 52000000 packets"));
     }
 
     #[test]

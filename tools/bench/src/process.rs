@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How often a wait looks.
 const STEP: Duration = Duration::from_millis(2);
+/// How long a program that no longer answers may take to end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long a command that only asks or sets something may take.
 const COMMAND_TIME: Duration = Duration::from_secs(20);
 
@@ -25,6 +27,15 @@ fn tethered(program: &Path, arguments: &[String]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program).args(arguments).process_group(0);
     command
+}
+
+/// A thread's time, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waits {
+    /// On a core.
+    pub on_core: u64,
+    /// Ready to run, while others had its core.
+    pub waiting: u64,
 }
 
 /// A program that runs until it is stopped.
@@ -78,19 +89,26 @@ impl Process {
         self.child.id()
     }
 
-    /// Time that each of its threads has spent on a core, nanoseconds, by thread id.
-    pub fn time_on_core(&self) -> HashMap<u32, u64> {
-        let mut times = HashMap::new();
+    /// What each of its threads has spent on a core and waited for one, by thread id.
+    pub fn threads(&self) -> HashMap<u32, Waits> {
+        let mut threads = HashMap::new();
         for entry in std::fs::read_dir(format!("/proc/{}/task", self.id())).into_iter().flatten().flatten() {
             // A thread that ended meanwhile, or a kernel that does not account, has no time.
             let id = entry.file_name().to_string_lossy().parse();
             let text = std::fs::read_to_string(entry.path().join("schedstat")).unwrap_or_default();
-            let time = text.split(' ').next().and_then(|t| t.parse().ok());
-            if let (Ok(id), Some(time)) = (id, time) {
-                times.insert(id, time);
+            let mut times = text.split(' ').map_while(|t| t.parse().ok());
+            if let (Ok(id), Some(on_core), Some(waiting)) = (id, times.next(), times.next()) {
+                threads.insert(id, Waits { on_core, waiting });
             }
         }
-        times
+        threads
+    }
+
+    /// Bytes of memory that it has: what is resident, and hugepages, which the kernel counts apart.
+    pub fn memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        memory(&text).with_context(|| format!("{path} shows no VmRSS"))
     }
 
     /// Fails, with the end of its log, once the program has ended.
@@ -99,6 +117,18 @@ impl Process {
             None => Ok(()),
             Some(status) => bail!("{} ended too soon ({status}):\n{}", self.name, self.log_tail()),
         }
+    }
+
+    /// The error of a program that may have failed because it is ending: then with the end of its log.
+    pub fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
+        let end = Instant::now() + LAST_WORDS;
+        while Instant::now() < end {
+            if let Err(ended) = self.alive() {
+                return error.context(ended.to_string());
+            }
+            sleep(STEP);
+        }
+        error
     }
 
     /// Waits until `ready` answers something. Fails when the program ends before, and after `time`.
@@ -152,6 +182,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Bytes, from a process's `/proc/PID/status`.
+fn memory(status: &str) -> Option<u64> {
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
+        line?.trim().trim_end_matches(" kB").parse::<u64>().ok()
+    };
+    Some((kib("VmRSS")? + kib("HugetlbPages").unwrap_or(0)) * 1024)
 }
 
 fn tail(log: &Path) -> String {
@@ -250,6 +289,14 @@ pub fn arguments<const N: usize>(texts: [&str; N]) -> Vec<String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn memory_is_what_is_resident_and_hugepages() {
+        let status = "Name:\tweir\nVmPeak:\t  900 kB\nVmRSS:\t    100 kB\nHugetlbPages:\t    2048 kB\n";
+        assert_eq!(memory(status), Some(2148 * 1024));
+        assert_eq!(memory("VmRSS:\t7 kB\n"), Some(7 * 1024));
+        assert_eq!(memory("Name:\tgone\n"), None);
+    }
+
     const SH: &str = "/bin/sh";
 
     fn shell(script: &str) -> Vec<String> {
@@ -293,7 +340,7 @@ mod tests {
         let log = directory.path().join("log");
         let mut process = Process::start(Path::new(SH), &shell("while :; do :; done"), &[], &log).unwrap();
         let busy = process.id();
-        let spent = |process: &Process| process.time_on_core().get(&busy).copied().unwrap_or(0);
+        let spent = |process: &Process| process.threads().get(&busy).map_or(0, |waits| waits.on_core);
         let before = spent(&process);
         for _ in 0..1000 {
             if spent(&process) > before + 20_000_000 {

@@ -4,13 +4,13 @@
 //! trace into packet buffers and delivers it over and over, and `net_null` with `no-rx=1`, which counts and frees.
 
 pub mod ovs;
-mod rpc;
+pub mod rpc;
 pub mod testpmd;
 pub mod weir;
 
 use crate::memory::Memory;
 use crate::process::Process;
-use crate::trace::Traffic;
+use crate::trace::{Case, Traffic};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 
@@ -83,6 +83,10 @@ pub struct Counts {
 pub trait Program {
     /// What the report calls it.
     fn name(&self) -> &'static str;
+    /// How many packets it sends for each that comes in.
+    fn copies(&self, _: Case) -> u32 {
+        1
+    }
     /// Starts it, configured and polling. Packets may flow a little later.
     fn start(&mut self, setting: &Setting) -> Result<Box<dyn Running>>;
 }

@@ -1,13 +1,27 @@
-//! What the trials came to: JSON for programs, a table for people.
+//! What the trials came to: JSON for programs, tables for people.
+
+mod control;
+
+pub use control::ControlReport;
 
 use crate::measure::{Trial, Trials};
-use crate::trace::Traffic;
+use crate::trace::{Case, Traffic};
 use crate::verify::Verified;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// One case. All figures are TSC cycles per packet at the sink, medians of the trials; packets are medians too.
+/// What one case came to.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    /// A case of traffic.
+    Traffic(Box<CaseReport>),
+    /// The case `control`.
+    Control(Box<ControlReport>),
+}
+
+/// One case of traffic. All figures are TSC cycles per packet at the sink, medians of the trials; packets are medians too.
 #[derive(Clone, Debug, Serialize)]
 pub struct CaseReport {
     /// Which way the frames went.
@@ -20,8 +34,16 @@ pub struct CaseReport {
     pub trials: usize,
     /// Between the two readings of a trial.
     pub seconds: f64,
+    /// Packets that leave Weir for each that comes in.
+    pub copies_per_frame: u32,
     /// Weir's.
     pub cycles_per_packet: Option<f64>,
+    /// The same for each packet that came in, where several leave for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cycles_per_frame_in: Option<f64>,
+    /// ARP requests that Weir answers, and so keeps from being flooded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<f64>,
     /// testpmd's, handing packets on untouched: the devices' share of every figure.
     pub testpmd_io: Option<f64>,
     /// testpmd's, exchanging MAC addresses.
@@ -32,7 +54,7 @@ pub struct CaseReport {
     /// Why Open vSwitch did not run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ovs_absent: Option<String>,
-    /// Weir's less testpmd io's.
+    /// Weir's less testpmd io's; absent where more leaves than comes in, for which testpmd has no like.
     pub net: Option<f64>,
     /// Weir's over testpmd io's.
     pub ratio: Option<f64>,
@@ -75,6 +97,16 @@ pub struct Circumstances {
     pub versions: BTreeMap<&'static str, String>,
 }
 
+impl Circumstances {
+    /// All of it in a line.
+    fn line(&self) -> String {
+        let versions: Vec<String> = self.versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
+        let (ghz, versions) = (self.tsc_hz as f64 / 1e9, versions.join("; "));
+        let Self { machine, cores, hugepages, .. } = self;
+        format!("{machine}; TSC {ghz:.3} GHz; cores {cores}; hugepages: {hugepages}. {versions}.\n")
+    }
+}
+
 /// What one case's trials brought.
 #[derive(Debug)]
 pub struct Measured {
@@ -99,24 +131,30 @@ impl CaseReport {
         let (weir, io) = (cycles("weir"), cycles("testpmd io"));
         let on_core = |name: &str| of(name).and_then(Trials::cycles_on_core);
         let cycles_on_core = on_core("weir");
+        let case = traffic.case;
+        let copied = case.copies() > 1;
+        let both = |weir: Option<f64>, io: Option<f64>| weir.zip(io).filter(|_| !copied);
         Self {
-            case: traffic.case.as_str(),
+            case: case.as_str(),
             flows: traffic.flows,
             macs: traffic.macs,
             trials: trials.values().map(|t| t.0.len()).max().unwrap_or(0),
             seconds,
+            copies_per_frame: case.copies(),
             cycles_per_packet: weir,
+            cycles_per_frame_in: weir.filter(|_| copied).map(|cycles| cycles * f64::from(case.copies())),
+            requests_per_second: weir.filter(|_| case == Case::Arp).map(|cycles| circumstances.tsc_hz as f64 / cycles),
             testpmd_io: io,
             testpmd_macswap: cycles("testpmd macswap"),
             ovs_cycles_per_packet: cycles("Open vSwitch"),
             ovs_absent,
-            net: weir.zip(io).map(|(weir, io)| weir - io),
-            ratio: weir.zip(io).map(|(weir, io)| weir / io),
+            net: both(weir, io).map(|(weir, io)| weir - io),
+            ratio: both(weir, io).map(|(weir, io)| weir / io),
             spread: of("weir").and_then(Trials::spread),
             testpmd_io_spread: of("testpmd io").and_then(Trials::spread),
             core_share: trials.values().filter_map(Trials::core_share).min_by(f64::total_cmp),
             cycles_on_core,
-            net_on_core: cycles_on_core.zip(on_core("testpmd io")).map(|(weir, io)| weir - io),
+            net_on_core: both(cycles_on_core, on_core("testpmd io")).map(|(weir, io)| weir - io),
             sent: of("weir").and_then(Trials::sent),
             received: of("weir").and_then(Trials::received),
             verified,
@@ -126,8 +164,23 @@ impl CaseReport {
     }
 }
 
-/// A Markdown table of the cases, and what it takes to read it. Empty for no cases.
-pub fn table(cases: &[CaseReport]) -> String {
+/// Markdown tables of the cases, and what it takes to read them. Empty for no cases.
+pub fn tables(reports: &[Report]) -> String {
+    let cases: Vec<&CaseReport> =
+        reports.iter().filter_map(|r| if let Report::Traffic(case) = r { Some(&**case) } else { None }).collect();
+    let mut text = table(&cases);
+    for report in reports {
+        if let Report::Control(report) = report {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&report.table());
+        }
+    }
+    text
+}
+
+fn table(cases: &[&CaseReport]) -> String {
     let head = [
         "case",
         "flows",
@@ -193,26 +246,38 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-fn legend(first: &CaseReport, cases: &[CaseReport]) -> String {
-    let c = &first.circumstances;
+fn legend(first: &CaseReport, cases: &[&CaseReport]) -> String {
     let mut text = format!(
         "\nTSC cycles per packet at the sink: median of {} trials of {} s each, the programs taking turns. net and ratio \
          are to\ntestpmd io on the same trace; spread is (largest - smallest) / median. Inner frames of 64 bytes (60 \
-         without FCS),\none worker core, learning on, every destination MAC a configured endpoint. Open vSwitch runs \
-         static flows without a\nMAC table, so it does less than Weir.\n\n",
+         without FCS),\none worker core, every destination MAC a configured endpoint, all else by default: sources are \
+         learned, ARP is\nsuppressed. Open vSwitch runs static flows without a MAC table, so it does less than Weir.\n\n",
         first.trials, first.seconds
     );
-    let versions: Vec<String> = c.versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
-    let (ghz, versions) = (c.tsc_hz as f64 / 1e9, versions.join("; "));
-    // Writing to a String cannot fail.
-    let _ =
-        writeln!(text, "{}; TSC {ghz:.3} GHz; cores {}; hugepages: {}. {versions}.", c.machine, c.cores, c.hugepages);
+    text.push_str(&first.circumstances.line());
     text.push_str(
         "The ports are software devices (net_pcap, net_null): the figures compare programs, and are no line rate.\n",
     );
     for case in cases {
         if let Some(why) = &case.ovs_absent {
             let _ = writeln!(text, "{}, {} flows: Open vSwitch did not run: {why}.", case.case, case.flows);
+        }
+        if let Some(cycles) = case.cycles_per_frame_in {
+            let _ = writeln!(
+                text,
+                "{}, {} flows: {} packets leave for each that comes in; weir's cycles are for each that leaves, and \
+                 {cycles:.0} for each\nthat comes in. testpmd hands on one.",
+                case.case, case.flows, case.copies_per_frame
+            );
+        }
+        if let Some(requests) = case.requests_per_second {
+            let _ = writeln!(
+                text,
+                "{}, {} flows: {:.2} million requests answered a second, none of them flooded.",
+                case.case,
+                case.flows,
+                requests / 1e6
+            );
         }
         if let Some(verified) = &case.verified {
             let frames = verified.frames;
@@ -231,9 +296,9 @@ fn legend(first: &CaseReport, cases: &[CaseReport]) -> String {
                 case.flows,
                 percent(share)
             );
-            if let (Some(cycles), Some(net)) = (case.cycles_on_core, case.net_on_core) {
-                let _ =
-                    writeln!(text, "  without the time that others ran there: weir about {cycles:.0}, net {net:.0}.");
+            if let Some(cycles) = case.cycles_on_core {
+                let net = case.net_on_core.map_or(String::new(), |net| format!(", net {net:.0}"));
+                let _ = writeln!(text, "  without the time that others ran there: weir about {cycles:.0}{net}.");
             }
         }
         if let Some(spread) = case.testpmd_io_spread.filter(|s| *s > 0.2) {
@@ -252,9 +317,12 @@ fn legend(first: &CaseReport, cases: &[CaseReport]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trace::Case;
 
     fn report(weir: bool) -> CaseReport {
+        of_case(Case::VlanVxlan, weir)
+    }
+
+    fn of_case(case: Case, weir: bool) -> CaseReport {
         let trial = |cycles_per_packet| Trial { cycles_per_packet, sent: 1000, received: 990, core_share: Some(0.5) };
         let trials = |cycles: &[f64]| Trials(cycles.iter().map(|c| trial(*c)).collect());
         let mut programs = BTreeMap::from([
@@ -265,10 +333,10 @@ mod tests {
             programs.insert("weir", trials(&[100.0, 105.0, 110.0]));
         }
         let measured = Measured {
-            traffic: Traffic::new(Case::VlanVxlan, 1000, 1000).unwrap(),
+            traffic: Traffic::new(case, 1000, 1000).unwrap(),
             seconds: 2.0,
             trials: programs,
-            verified: weir.then_some(Verified { frames: 2000, source_ports: 900 }),
+            verified: weir.then_some(Verified { frames: 2000, source_ports: 900, flow_ids: 0 }),
             ovs_absent: Some("it is not installed".into()),
         };
         let circumstances = Circumstances {
@@ -299,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_table_names_units_and_the_machine() {
-        let text = table(&[report(true)]);
+        let text = table(&[&report(true)]);
         let row = text.lines().nth(2).unwrap();
         assert!(row.starts_with("| vlan-vxlan | ") && row.contains("105.0 | 63.0 | 2.50 ×"), "{row}");
         for part in ["TSC cycles per packet", "TSC 2.600 GHz", "no line rate", "not installed", "2000 frames compared"]
@@ -315,7 +383,27 @@ mod tests {
     fn what_did_not_run_has_no_figure() {
         let report = report(false);
         assert_eq!((report.cycles_per_packet, report.net, report.sent), (None, None, None));
-        assert!(table(&[report]).contains('–'));
-        assert_eq!(table(&[]), "");
+        assert!(table(&[&report]).contains('–'));
+        assert_eq!(tables(&[]), "");
+    }
+
+    #[test]
+    fn copies_are_counted_by_what_leaves_and_compared_with_nothing() {
+        let report = of_case(Case::Flood, true);
+        assert_eq!((report.cycles_per_packet, report.cycles_per_frame_in), (Some(105.0), Some(1680.0)));
+        assert_eq!(
+            (report.net, report.ratio, report.net_on_core, report.requests_per_second),
+            (None, None, None, None)
+        );
+        assert!(table(&[&report]).contains("16 packets leave for each that comes in"), "{}", table(&[&report]));
+        assert!(table(&[&report]).contains("1680 for each"));
+    }
+
+    #[test]
+    fn suppressed_requests_have_a_rate() {
+        let report = of_case(Case::Arp, true);
+        assert!((report.requests_per_second.unwrap() - 2.6e9 / 105.0).abs() < 1e-3);
+        assert_eq!((report.net, report.cycles_per_frame_in), (Some(63.0), None));
+        assert!(table(&[&report]).contains("24.76 million requests answered a second"));
     }
 }

@@ -1,12 +1,14 @@
 //! Whether what came out is what the RFCs say must come out: every frame, every byte, in order, none missing, none
 //! more.
 //!
-//! The one thing that the gateway may choose is a VXLAN frame's UDP source port: it must be a dynamic one, the same
-//! for all frames of a flow, and not the same for all flows (RFC 7348 §5).
+//! What the gateway may choose is the number by which the underlay tells flows apart: it must be the same for all frames
+//! of a flow on their way to a peer, and not the same for all flows. For VXLAN and Geneve that is the UDP source port, a
+//! dynamic one (RFC 7348 §5, RFC 8926 §3.3); for NVGRE the FlowID (RFC 7637 §3.2). And how far an ARP answer is padded,
+//! with zeros only, so that nothing leaks.
 
-use crate::frame::{Mac, OUTER_SOURCE_PORT};
+use crate::frame::{Mac, TAGGED_ARP_LENGTH, Tunnel};
 use crate::pcap::Reader;
-use crate::trace::{Case, FIRST_DYNAMIC_PORT, Traffic};
+use crate::trace::{Case, FIRST_DYNAMIC_PORT, Identity, Traffic};
 use anyhow::Result;
 use std::collections::HashSet;
 use std::fmt::{self, Write};
@@ -17,8 +19,10 @@ use std::path::Path;
 pub struct Verified {
     /// Frames, all of them as they must be.
     pub frames: u64,
-    /// Different UDP source ports among them; zero where they are not encapsulated.
+    /// Different UDP source ports among them; zero where there is no UDP around them.
     pub source_ports: usize,
+    /// Different FlowIDs among them; zero where they are not in NVGRE.
+    pub flow_ids: usize,
 }
 
 /// The first thing that is wrong with what came out. It disqualifies.
@@ -59,77 +63,116 @@ struct Check {
     traffic: Traffic,
     rounds: u32,
     gateway: Mac,
-    /// By flow: the round that comes next.
+    /// By flow and copy: the round that comes next.
     next: Vec<u32>,
-    /// By flow: its source port; 0 before it is known.
-    ports: Vec<u16>,
+    /// By flow and copy: what it is told apart by, once that is known.
+    entropy: Vec<Option<u16>>,
     frames: u64,
 }
 
 impl Check {
     fn new(traffic: Traffic, rounds: u32, gateway: Mac) -> Self {
-        let flows = traffic.flows as usize;
-        Self { traffic, rounds, gateway, next: vec![0; flows], ports: vec![0; flows], frames: 0 }
+        let places = traffic.flows as usize * traffic.case.copies() as usize;
+        Self { traffic, rounds, gateway, next: vec![0; places], entropy: vec![None; places], frames: 0 }
     }
 
     fn frame(&mut self, frame: &[u8]) -> Result<(), Mismatch> {
         let place = self.frames;
         self.frames += 1;
         let n = self.frames;
-        let Some((flow, round)) = self.traffic.identify(frame) else {
+        let Some(mut identity) = self.traffic.identify(frame) else {
             // Most likely it is the frame whose turn it is, with its end damaged or cut.
-            let flow = (place % u64::from(self.traffic.flows)) as u32;
-            let round = (place / u64::from(self.traffic.flows)) as u32;
-            return Err(self.differs(format!("frame {n} is none of the trace"), flow, round, frame));
+            let (flows, copies) = (u64::from(self.traffic.flows), u64::from(self.traffic.case.copies()));
+            let turn = place / copies;
+            let identity = Identity {
+                flow: (turn % flows) as u32,
+                round: Some((turn / flows) as u32),
+                copy: (place % copies) as u32,
+            };
+            return Err(self.differs(format!("frame {n} is none of the trace"), identity, frame));
         };
-        let next = self.next[flow as usize];
-        if round != next {
-            let message = format!("frame {n} is number {round} of flow {flow}, whose next one is number {next}");
+        let flow = identity.flow;
+        let index = (flow * self.traffic.case.copies() + identity.copy) as usize;
+        let next = self.next[index];
+        let round = identity.round.unwrap_or(next);
+        if round != next || round >= self.rounds {
+            let message = match identity.round {
+                Some(_) => format!("frame {n} is number {round} of flow {flow}, whose next one is number {next}"),
+                None => format!("frame {n} is one more of flow {flow} than came in"),
+            };
             return Err(Mismatch { message, difference: None });
         }
-        let port = frame.get(OUTER_SOURCE_PORT).map_or(0, |p| u16::from_be_bytes([p[0], p[1]]));
-        if frame != self.traffic.output(flow, round, self.gateway, port) {
-            return Err(self.differs(format!("frame {n} (flow {flow}) has wrong bytes"), flow, round, frame));
+        identity.round = Some(round);
+        let entropy = self.entropy(frame);
+        if !self.is_right(frame, &self.traffic.output(identity, self.gateway, entropy)) {
+            return Err(self.differs(format!("frame {n} (flow {flow}) has wrong bytes"), identity, frame));
         }
-        if self.traffic.case == Case::VlanVxlan {
-            self.port(flow, port)?;
+        if self.traffic.case.leaves_tunnelled() {
+            self.steady(flow, index, entropy)?;
         }
-        self.next[flow as usize] = next + 1;
+        self.next[index] = next + 1;
         Ok(())
     }
 
-    fn port(&mut self, flow: u32, port: u16) -> Result<(), Mismatch> {
-        let known = &mut self.ports[flow as usize];
+    /// What the frame is told apart by.
+    fn entropy(&self, frame: &[u8]) -> u16 {
+        let bytes = frame.get(self.traffic.case.tunnel().entropy()).unwrap_or_default();
+        bytes.iter().fold(0, |number, byte| number << 8 | u16::from(*byte))
+    }
+
+    fn is_right(&self, frame: &[u8], expected: &[u8]) -> bool {
+        let padded = self.traffic.case == Case::Arp && frame.len() >= TAGGED_ARP_LENGTH;
+        if padded { expected.starts_with(frame) } else { expected == frame }
+    }
+
+    fn steady(&mut self, flow: u32, index: usize, entropy: u16) -> Result<(), Mismatch> {
+        let (name, least) = self.entropy_name();
         let n = self.frames;
-        let message = if port < FIRST_DYNAMIC_PORT {
-            format!("frame {n} (flow {flow}) has UDP source port {port}, expected {FIRST_DYNAMIC_PORT} to 65535")
-        } else if *known != 0 && *known != port {
-            format!("frame {n} (flow {flow}) has UDP source port {port}, the flow's first one had {known}")
-        } else {
-            *known = port;
-            return Ok(());
+        let known = &mut self.entropy[index];
+        let message = match known {
+            _ if entropy < least => {
+                format!("frame {n} (flow {flow}) has {name} {entropy}, expected {least} to 65535")
+            }
+            Some(first) if *first != entropy => {
+                format!("frame {n} (flow {flow}) has {name} {entropy}, the flow's first one had {first}")
+            }
+            _ => {
+                *known = Some(entropy);
+                return Ok(());
+            }
         };
         Err(Mismatch { message, difference: None })
     }
 
+    /// What it is called, and the least it may be.
+    fn entropy_name(&self) -> (&'static str, u16) {
+        match self.traffic.case.tunnel() {
+            Tunnel::Nvgre(_) => ("FlowID", 0),
+            Tunnel::Vxlan(_) | Tunnel::Geneve(_) => ("UDP source port", FIRST_DYNAMIC_PORT),
+        }
+    }
+
     fn finish(self) -> Result<Verified, Mismatch> {
         let wrong = |message| Err(Mismatch { message, difference: None });
-        let expected = u64::from(self.traffic.flows) * u64::from(self.rounds);
-        if let Some(flow) = self.next.iter().position(|n| *n < self.rounds) {
+        let copies = self.traffic.case.copies();
+        let expected = u64::from(self.traffic.flows) * u64::from(copies) * u64::from(self.rounds);
+        if let Some(index) = self.next.iter().position(|n| *n < self.rounds) {
+            let flow = index / copies as usize;
             let message =
                 format!("{} of {expected} frames are missing, the first of flow {flow}", expected - self.frames);
             return wrong(message);
         }
-        let ports: HashSet<u16> = self.ports.into_iter().filter(|p| *p != 0).collect();
-        if self.traffic.case == Case::VlanVxlan && self.traffic.flows >= 64 && ports.len() < 16 {
-            return wrong(format!("{} flows share {} UDP source ports", self.traffic.flows, ports.len()));
+        let different = self.entropy.iter().flatten().collect::<HashSet<_>>().len();
+        let name = self.entropy_name().0;
+        if self.traffic.case.leaves_tunnelled() && self.traffic.flows >= 64 && different < 16 {
+            return wrong(format!("{} flows share {different} {name}s", self.traffic.flows));
         }
-        Ok(Verified { frames: self.frames, source_ports: ports.len() })
+        let (source_ports, flow_ids) = if name == "FlowID" { (0, different) } else { (different, 0) };
+        Ok(Verified { frames: self.frames, source_ports, flow_ids })
     }
 
-    fn differs(&self, message: String, flow: u32, round: u32, found: &[u8]) -> Mismatch {
-        let port = found.get(OUTER_SOURCE_PORT).map_or(0, |p| u16::from_be_bytes([p[0], p[1]]));
-        let expected = self.traffic.output(flow, round, self.gateway, port);
+    fn differs(&self, message: String, identity: Identity, found: &[u8]) -> Mismatch {
+        let expected = self.traffic.output(identity, self.gateway, self.entropy(found));
         Mismatch { message, difference: Some(difference(&expected, found)) }
     }
 }
@@ -165,10 +208,20 @@ mod tests {
         Traffic::new(case, 64, 64).unwrap()
     }
 
-    fn right(case: Case) -> Vec<Vec<u8>> {
-        let traffic = traffic(case);
+    /// Two rounds, in the order in which they would leave.
+    fn identities(case: Case) -> impl Iterator<Item = Identity> {
         let flows = (0..2).flat_map(|round| (0..64).map(move |flow| (flow, round)));
-        flows.map(|(flow, round)| traffic.output(flow, round, GATEWAY, 50_000 + flow as u16)).collect()
+        flows.flat_map(move |(flow, round)| {
+            (0..case.copies()).map(move |copy| Identity { flow, round: Some(round), copy })
+        })
+    }
+
+    fn with_entropy(case: Case, entropy: impl Fn(Identity) -> u16) -> Vec<Vec<u8>> {
+        identities(case).map(|identity| traffic(case).output(identity, GATEWAY, entropy(identity))).collect()
+    }
+
+    fn right(case: Case) -> Vec<Vec<u8>> {
+        with_entropy(case, |identity| 50_000 + identity.flow as u16)
     }
 
     fn compare(case: Case, frames: &[Vec<u8>]) -> Result<Verified, Mismatch> {
@@ -187,11 +240,20 @@ mod tests {
 
     #[test]
     fn what_is_right_passes_in_any_order_of_flows() {
-        for (case, source_ports) in [(Case::VlanVxlan, 64), (Case::VxlanVlan, 0)] {
-            let mut frames = right(case);
-            assert_eq!(compare(case, &frames), Ok(Verified { frames: 128, source_ports }));
-            frames[..64].reverse();
-            assert_eq!(compare(case, &frames), Ok(Verified { frames: 128, source_ports }));
+        for (case, frames, source_ports, flow_ids) in [
+            (Case::VlanVxlan, 128, 64, 0),
+            (Case::VxlanVlan, 128, 0, 0),
+            (Case::VlanNvgre, 128, 0, 64),
+            (Case::NvgreVlan, 128, 0, 0),
+            (Case::VlanGeneve, 128, 64, 0),
+            (Case::Arp, 128, 0, 0),
+            (Case::Flood, 2048, 64, 0),
+        ] {
+            let verified = Ok(Verified { frames, source_ports, flow_ids });
+            let mut all = right(case);
+            assert_eq!(compare(case, &all), verified, "{case}");
+            all[..frames as usize / 2].reverse();
+            assert_eq!(compare(case, &all), verified, "{case}");
         }
     }
 
@@ -210,7 +272,7 @@ mod tests {
 
     #[test]
     fn missing_doubled_cut_and_swapped_frames_are_found() {
-        for case in Case::ALL {
+        for case in Case::ALL.into_iter().filter(|case| ![Case::Arp, Case::Flood].contains(case)) {
             let frames = right(case);
             let mut missing = frames.clone();
             missing.truncate(127);
@@ -229,15 +291,51 @@ mod tests {
     }
 
     #[test]
-    fn source_ports_are_dynamic_steady_and_many() {
-        let case = Case::VlanVxlan;
-        let with_port = |port: &dyn Fn(u32, u32) -> u16| -> Vec<Vec<u8>> {
-            let flows = (0..2).flat_map(|round| (0..64).map(move |flow| (flow, round)));
-            flows.map(|(flow, round)| traffic(case).output(flow, round, GATEWAY, port(flow, round))).collect()
-        };
-        refused(case, &with_port(&|_, _| 4789), "UDP source port 4789");
-        refused(case, &with_port(&|_, round| 50_000 + round as u16), "the flow's first one had 50000");
-        refused(case, &with_port(&|_, _| 50_000), "64 flows share 1 UDP source ports");
+    fn a_copy_too_few_or_for_the_wrong_peer_is_found() {
+        let frames = right(Case::Flood);
+        let mut missing = frames.clone();
+        missing.remove(1024 + 17);
+        refused(Case::Flood, &missing, "1 of 2048 frames are missing, the first of flow 1");
+        let mut twice = frames.clone();
+        twice[17] = twice[16].clone();
+        refused(Case::Flood, &twice, "frame 18 is number 0 of flow 1, whose next one is number 1");
+        let mut stranger = frames.clone();
+        stranger[15][33] += 1;
+        refused(Case::Flood, &stranger, "frame 16 is none of the trace");
+    }
+
+    #[test]
+    fn an_answer_is_padded_with_zeros_as_far_as_the_gateway_likes() {
+        let frames = right(Case::Arp);
+        let of_length = |length: usize| frames.iter().map(|f| f[..length].to_vec()).collect::<Vec<_>>();
+        for length in [46, 60, 64] {
+            assert!(compare(Case::Arp, &of_length(length)).is_ok(), "{length}");
+        }
+        refused(Case::Arp, &of_length(45), "frame 1 ");
+        let mut longer = frames.clone();
+        longer[0].push(0);
+        refused(Case::Arp, &longer, "expected 64 bytes, found 65");
+        let mut more = frames.clone();
+        more.push(frames[5].clone());
+        refused(Case::Arp, &more, "frame 129 is one more of flow 5 than came in");
+        refused(Case::Arp, &frames[1..], "1 of 128 frames are missing, the first of flow 0");
+        // The request itself, let through.
+        let requests: Vec<_> = (0..64).map(|flow| traffic(Case::Arp).input(flow, 0, GATEWAY)).collect();
+        refused(Case::Arp, &requests, "frame 1 is none of the trace");
+    }
+
+    #[test]
+    fn what_tells_flows_apart_is_steady_and_many() {
+        for case in [Case::VlanVxlan, Case::VlanGeneve, Case::Flood] {
+            refused(case, &with_entropy(case, |_| 4789), "UDP source port 4789");
+            let by_round = |i: Identity| 50_000 + i.round.unwrap() as u16;
+            refused(case, &with_entropy(case, by_round), "the flow's first one had 50000");
+            refused(case, &with_entropy(case, |_| 50_000), "64 flows share 1 UDP source ports");
+        }
+        let case = Case::VlanNvgre;
+        refused(case, &with_entropy(case, |i| i.round.unwrap() as u16), "has FlowID 1, the flow's first one had 0");
+        refused(case, &with_entropy(case, |_| 0), "64 flows share 1 FlowIDs");
+        assert!(compare(case, &with_entropy(case, |i| i.flow as u16 % 16)).is_ok());
     }
 
     #[test]

@@ -95,7 +95,7 @@ fn any_sequence_of_batches_keeps_everything_equal() {
         (random >> 33) % n
     };
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..2000 {
+    for _ in 0..3000 {
         let batch: Vec<Value> = (0..=next(4)).map(|_| random_op(&mut next)).collect();
         let before = (c.desired().clone(), meaning(&c));
         match apply(&mut c, json!(batch)) {
@@ -109,6 +109,8 @@ fn any_sequence_of_batches_keeps_everything_equal() {
         fresh.restore(whole(&c), c.generation()).unwrap();
         assert_eq!(fresh.desired(), c.desired());
         assert_eq!(meaning(&fresh), meaning(&c));
+        assert_eq!(claims::told(&c), claims::desired(&c));
+        assert_eq!(spread::told(&c), spread::desired(&c));
         assert_eq!(fresh.translator().peer_count(), c.translator().peer_count());
     }
     assert!(accepted > 300 && refused > 300, "{accepted} accepted, {refused} refused");
@@ -117,19 +119,39 @@ fn any_sequence_of_batches_keeps_everything_equal() {
 fn random_op(next: &mut impl FnMut(u64) -> u64) -> Value {
     let bridge = ["red", "blue"][next(2) as usize];
     let vtep = ["up", "alt"][next(2) as usize];
-    let (vlan, vxlan) = (format!("vlan/lan0/{}", 1 + next(2)), format!("vxlan/{}", next(2)));
+    let (vlan, tunnel) = (format!("vlan/lan0/{}", 1 + next(2)), ["vxlan/0", "vxlan/1", "nvgre/4096"][next(3) as usize]);
+    let qinq = format!("qinq/lan0/{}/{}", 2 + next(2), 1 + next(2));
     let remote = format!("192.0.2.{}", 2 + next(3));
-    let object = match next(6) {
-        0 => json!({"bridge": {"name": bridge, "mac_limit": next(3)}}),
+    let mut object = match next(8) {
+        0 => {
+            let flood_list = ["peers", "endpoints"][next(2) as usize];
+            json!({"bridge": {"name": bridge, "mac_limit": next(3), "flood_list": flood_list}})
+        }
         1 => json!({"vtep": {"name": vtep, "port": "up0", "address": format!("192.0.2.{}/24", 1 + next(4))}}),
         2 => json!({"segment": {"id": vlan, "bridge": bridge}}),
-        3 => json!({"segment": {"id": vxlan, "bridge": bridge, "vtep": vtep}}),
-        4 => json!({"peer": {"segment": vxlan, "address": remote}}),
+        3 => {
+            let tpid = ["0x88a8", "0x8100"][next(2) as usize];
+            json!({"segment": {"id": qinq, "bridge": bridge, "tpid": tpid}})
+        }
+        4 => json!({"segment": {"id": tunnel, "bridge": bridge, "vtep": vtep}}),
+        5 => json!({"peer": {"segment": tunnel, "address": remote}}),
         _ => {
-            let location = if next(2) == 0 { vlan } else { format!("{vxlan}/{remote}") };
-            json!({"endpoint": {"bridge": bridge, "mac": format!("02:00:00:00:00:0{}", next(3)), "location": location}})
+            let location = [vlan, qinq, format!("{tunnel}/{remote}")][next(3) as usize].clone();
+            let ips: Vec<_> = (1..4).filter(|_| next(3) == 0).map(|n| format!("10.0.0.{n}")).collect();
+            let pairs = ["10.0.0.1", "10.0.0.2=02:00:00:00:00:01", "10.0.0.2=00:00:5e:00:01:07", "10.0.0.0/8"];
+            let pairs: Vec<_> = pairs.iter().filter(|_| next(4) == 0).collect();
+            json!({"endpoint": {"bridge": bridge, "mac": format!("02:00:00:00:00:0{}", next(3)), "location": location,
+                "ips": ips, "allowed_pairs": pairs}})
         }
     };
+    for kind in ["segment", "peer"] {
+        if let Some(named) = object.get_mut(kind).filter(|_| next(2) == 0) {
+            let tunnel = kind == "peer" || named.get("vtep").is_some();
+            if tunnel {
+                named["mesh"] = json!(["east", "west"][next(2) as usize]);
+            }
+        }
+    }
     let object: Object = serde_json::from_value(object).unwrap();
     if next(3) == 0 { json!({"delete": object.key()}) } else { json!({"put": object}) }
 }
@@ -171,7 +193,11 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
                 assert_eq!(s.attachment(port, false, vid.map_or(0, u16::from)), there);
                 None
             }
-            SegmentKind::Qinq { .. } => None,
+            SegmentKind::Qinq { port, service, outer, inner } => {
+                assert_eq!(s.attachment(port, service, outer.into()), Attachment::Stacked, "{id}");
+                assert_eq!(s.qinq(port, service, outer.into(), inner.into()), Some(*ix));
+                None
+            }
         };
         lines.push(format!("segment {id} {} {vtep:?}", names[&segment.bridge]));
     }

@@ -2,7 +2,7 @@
 //! are full give up what nobody needs.
 
 use super::*;
-use crate::gateway::Fact;
+use crate::gateway::{Fact, Sighting};
 
 const FAR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 
@@ -30,7 +30,7 @@ fn a_peer_taken_off_a_bridge_that_lists_its_peers_gets_no_more_of_its_frames() {
     assert!(out.iter().all(|(port, _)| *port == PortId(2)), "{out:?}");
     // Nor does another worker's word bring it back.
     let peer = Some(peer(PEER));
-    let fact = Fact::Mac { bridge: RED, mac: host(2), segment: SegmentIx(2), peer };
+    let fact = Fact::Mac { bridge: RED, mac: host(2), segment: SegmentIx(2), peer, sighting: Sighting::Again };
     w.gateway.learned_elsewhere(&w.snapshot, fact, w.now);
     assert_eq!(w.gateway.macs().len(), 1, "host 1 only");
 }

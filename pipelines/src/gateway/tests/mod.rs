@@ -6,6 +6,7 @@ mod encaps;
 mod hostile;
 mod lifetimes;
 mod paths;
+mod protection;
 mod sharing;
 
 use super::testing::{TestFrame, TestPool, TestPorts};

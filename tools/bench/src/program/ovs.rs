@@ -1,14 +1,16 @@
-//! Open vSwitch with DPDK: its userspace datapath with a VXLAN port, in a network namespace of its own.
+//! Open vSwitch with DPDK: its userspace datapath with a tunnel port, in a network namespace of its own.
 //!
 //! Two bridges, as its documentation lays them out: `tenant` with the VLAN side and the tunnel, `underlay` with the
 //! outer side and the tunnel's address. Its flows are the least that do the work: no MAC table, no learning; so it does
-//! less than Weir does.
+//! less than Weir does. Its GRE key is all 32 bits, so that NVGRE's VSID stands in the upper 24: what it sends has FlowID
+//! zero, and what comes with any FlowID is matched by a mask.
 
 use super::{Counts, Program, Running, SINK, Setting, find};
 use crate::frame::Mac;
+use crate::frame::Tunnel;
 use crate::memory::sweep;
 use crate::process::{Process, arguments, run};
-use crate::trace::{Case, PEER, PEER_MAC, VID, VNI, VTEP};
+use crate::trace::{Case, PEER, PEER_MAC, VID, VTEP};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,7 +39,8 @@ impl OpenVswitch {
     pub const MEMORY_MIB: u32 = MEMORY_MIB;
 
     /// Finds the programs. The error says why it cannot run.
-    pub fn new(flows: u32, gateway: Mac) -> Result<Self> {
+    pub fn new(case: Case, flows: u32, gateway: Mac) -> Result<Self> {
+        ensure!(!matches!(case, Case::Arp | Case::Flood), "its static flows do not do {case}");
         let daemon = find(Path::new(DAEMON), INSTALL)?;
         let database = find(Path::new("ovsdb-server"), INSTALL)?;
         find(Path::new(SCHEMA), INSTALL)?;
@@ -148,17 +151,11 @@ struct Switching {
 
 impl Switching {
     fn source_bridge(&self) -> &'static str {
-        match self.case {
-            Case::VlanVxlan => "tenant",
-            Case::VxlanVlan => "underlay",
-        }
+        if self.case.comes_tunnelled() { "underlay" } else { "tenant" }
     }
 
     fn sink_bridge(&self) -> &'static str {
-        match self.case {
-            Case::VlanVxlan => "underlay",
-            Case::VxlanVlan => "tenant",
-        }
+        if self.case.leaves_tunnelled() { "underlay" } else { "tenant" }
     }
 
     fn configure(&self, setting: &Setting, gateway: Mac) -> Result<()> {
@@ -170,22 +167,23 @@ impl Switching {
         vsctl(&["set", "bridge", "underlay", &format!("other_config:hwaddr=\"{}\"", written(gateway))])?;
         self.in_namespace(&["addr", "add", &format!("{VTEP}/24"), "dev", "underlay"])?;
         self.in_namespace(&["link", "set", "underlay", "up"])?;
-        let (peer, key) = (format!("options:remote_ip={PEER}"), format!("options:key={VNI}"));
-        vsctl(&["add-port", "tenant", "tunnel", "--", "set", "interface", "tunnel", "type=vxlan", &peer, &key])?;
+        let [kind, key] = tunnel(self.case);
+        let peer = format!("options:remote_ip={PEER}");
+        vsctl(&["add-port", "tenant", "tunnel", "--", "set", "interface", "tunnel", &kind, &peer, &key])?;
         self.tools.call("ovs-appctl", &["tnl/neigh/set", "underlay", &PEER.to_string(), &written(PEER_MAC)])?;
         self.add_device("sink", self.sink_bridge(), SINK)?;
 
         let flow = |bridge: &str, flow: &str| self.tools.call("ovs-ofctl", &["add-flow", bridge, flow]).map(|_| ());
-        match self.case {
-            Case::VlanVxlan => flow("underlay", "in_port=LOCAL,actions=output:sink")?,
-            Case::VxlanVlan => flow("tenant", &format!("in_port=tunnel,actions=mod_vlan_vid:{VID},output:sink"))?,
+        if self.case.leaves_tunnelled() {
+            flow("underlay", "in_port=LOCAL,actions=output:sink")?;
+        } else {
+            flow("tenant", &format!("in_port=tunnel{},actions=mod_vlan_vid:{VID},output:sink", matched(self.case)))?;
         }
         self.add_device("source", self.source_bridge(), &setting.source())?;
-        match self.case {
-            Case::VlanVxlan => {
-                flow("tenant", &format!("in_port=source,dl_vlan={VID},actions=strip_vlan,output:tunnel"))
-            }
-            Case::VxlanVlan => flow("underlay", "in_port=source,actions=LOCAL"),
+        if self.case.leaves_tunnelled() {
+            flow("tenant", &format!("in_port=source,dl_vlan={VID},actions=strip_vlan,output:tunnel"))
+        } else {
+            flow("underlay", "in_port=source,actions=LOCAL")
         }
     }
 
@@ -229,6 +227,26 @@ impl Running for Switching {
         ensure!(status.success(), "ovs-vswitchd ended badly ({status})");
         sweep(&file_prefix);
         Ok(())
+    }
+}
+
+/// The tunnel port's type, and the key of what it sends and takes.
+fn tunnel(case: Case) -> [String; 2] {
+    let [kind, key] = match case.tunnel() {
+        Tunnel::Vxlan(vni) => ["vxlan".into(), vni.to_string()],
+        Tunnel::Geneve(vni) => ["geneve".into(), vni.to_string()],
+        // What comes has a FlowID in the key.
+        Tunnel::Nvgre(_) if case.comes_tunnelled() => ["gre".into(), "flow".into()],
+        Tunnel::Nvgre(vsid) => ["gre".into(), (vsid << 8).to_string()],
+    };
+    [format!("type={kind}"), format!("options:key={key}")]
+}
+
+/// What a flow has to match besides the tunnel port, where that takes every key.
+fn matched(case: Case) -> String {
+    match case.tunnel() {
+        Tunnel::Nvgre(vsid) => format!(",tun_id={:#x}/0xffffff00", vsid << 8),
+        Tunnel::Vxlan(_) | Tunnel::Geneve(_) => String::new(),
     }
 }
 
@@ -279,7 +297,17 @@ mod tests {
 
     #[test]
     fn what_it_cannot_do_is_said() {
-        let error = OpenVswitch::new(1 << 20, [2; 6]);
-        assert!(error.is_err());
+        assert!(OpenVswitch::new(Case::VlanVxlan, 1 << 20, [2; 6]).is_err());
+        let error = OpenVswitch::new(Case::Flood, 1, [2; 6]).unwrap_err().to_string();
+        assert_eq!(error, "its static flows do not do flood");
+    }
+
+    #[test]
+    fn the_vsid_is_the_upper_part_of_the_key() {
+        assert_eq!(tunnel(Case::VlanNvgre), ["type=gre", "options:key=1280000"]);
+        assert_eq!(tunnel(Case::NvgreVlan), ["type=gre", "options:key=flow"]);
+        assert_eq!(matched(Case::NvgreVlan), ",tun_id=0x138800/0xffffff00");
+        assert_eq!(tunnel(Case::VlanGeneve), ["type=geneve", "options:key=20000"]);
+        assert_eq!((tunnel(Case::VxlanVlan)[1].as_str(), matched(Case::VxlanVlan).as_str()), ("options:key=10000", ""));
     }
 }

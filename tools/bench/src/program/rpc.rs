@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_api::message::{Call, Request, Response, Version};
 
 /// How long an answer may take.
@@ -12,35 +12,59 @@ const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// A connection.
 #[derive(Debug)]
-pub(super) struct Rpc {
+pub struct Rpc {
     stream: BufReader<UnixStream>,
     id: u64,
 }
 
+/// A request that is ready to be sent, so that making it costs no measured time.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    id: u64,
+    line: Vec<u8>,
+}
+
+impl Prepared {
+    /// A request of that number.
+    pub fn new(id: u64, call: Call) -> Result<Self> {
+        let mut line = serde_json::to_vec(&Request { jsonrpc: Version::V2, id, call })?;
+        line.push(b'\n');
+        Ok(Self { id, line })
+    }
+}
+
 impl Rpc {
     /// Takes over a connected socket.
-    pub(super) fn new(stream: UnixStream) -> Result<Self> {
+    pub fn new(stream: UnixStream) -> Result<Self> {
         stream.set_read_timeout(Some(ANSWER_TIME))?;
         stream.set_write_timeout(Some(ANSWER_TIME))?;
         Ok(Self { stream: BufReader::new(stream), id: 0 })
     }
 
     /// Asks, and waits for the answer. An error of Weir's becomes one here, with its path and value.
-    pub(super) fn call(&mut self, call: Call) -> Result<Value> {
+    pub fn call(&mut self, call: Call) -> Result<Value> {
         self.id += 1;
-        let mut line = serde_json::to_vec(&Request { jsonrpc: Version::V2, id: self.id, call })?;
-        line.push(b'\n');
-        self.stream.get_mut().write_all(&line).context("cannot send a request to weir")?;
+        let prepared = Prepared::new(self.id, call)?;
+        self.send(&prepared).map(|(answer, _)| answer)
+    }
+
+    /// The same with a request made before. Answers also the time from its first byte sent to its answer's last byte
+    /// read.
+    pub fn send(&mut self, prepared: &Prepared) -> Result<(Value, Duration)> {
+        let asked = Instant::now();
+        self.stream.get_mut().write_all(&prepared.line).context("cannot send a request to weir")?;
         let mut answer = String::new();
         let read = self.stream.read_line(&mut answer).context("no answer from weir")?;
+        let took = asked.elapsed();
         ensure!(read > 0, "weir closed the connection without an answer");
         let response: Response = serde_json::from_str(&answer).context("cannot read weir's answer")?;
         if let Some(error) = response.error {
             let place = error.data.map(|d| format!(": {} = {:?}", d.path, d.value)).unwrap_or_default();
             bail!("weir refused a request: {}{place}", error.message);
         }
-        ensure!(response.id == Some(self.id), "weir answered request {:?}, expected {}", response.id, self.id);
-        response.result.context("weir's answer has neither a result nor an error")
+        let id = prepared.id;
+        ensure!(response.id == Some(id), "weir answered request {:?}, expected {id}", response.id);
+        Ok((response.result.context("weir's answer has neither a result nor an error")?, took))
     }
 }
 

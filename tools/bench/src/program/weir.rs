@@ -1,25 +1,26 @@
-//! Weir: one bridge with a VLAN and a VXLAN segment, the destination MACs configured as endpoints, the source MACs
+//! Weir: one bridge with a VLAN and a tunnel segment, the destination MACs configured as endpoints, the source MACs
 //! learned from the trace.
 //!
 //! Its desired state is applied once and kept on its disk; every later start of the same case has it in force before
 //! the first packet.
 
-use super::rpc::Rpc;
+pub mod site;
+
+use super::rpc::{Prepared, Rpc};
 use super::{Counts, Program, Running, SINK, Setting, find};
 use crate::frame::Mac;
 use crate::memory::sweep;
 use crate::process::{Process, arguments, run};
-use crate::trace::{Case, PEER, PEER_MAC, Traffic, VID, VNI, VTEP};
-use crate::verify::{self, Verified};
+use crate::trace::Case;
+use crate::verify::{self, Mismatch, Verified};
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use weir_api::id::{Location, Name};
 use weir_api::message::{Apply, Call, Op};
-use weir_api::object::{Endpoint, Object, State};
+use weir_api::object::Object;
 use weir_api::view::{PortStats, Stats};
 
 const INSTALL: &str = "cargo build --release -p weir";
@@ -27,8 +28,6 @@ const START_TIME: Duration = Duration::from_secs(60);
 const STOP_TIME: Duration = Duration::from_secs(30);
 /// Endpoints in one `apply`.
 const BATCH: usize = 16_384;
-/// What the one bridge is called.
-const BRIDGE: &str = "bench";
 /// Rounds of the trace when frames are compared: two, so that order within a flow means something.
 const ROUNDS: u32 = 2;
 
@@ -65,12 +64,9 @@ impl Weir {
     /// Brings the desired state onto its disk. Answers the MAC of the port that frames come in on.
     pub fn prepare(&self, setting: &Setting) -> Result<Mac> {
         let mut running = self.launch(setting, Devices::Quiet)?;
-        let mut objects = network(setting.traffic)?;
-        objects.extend(endpoints(setting.traffic)?);
-        for batch in objects.chunks(BATCH) {
-            let ops = batch.iter().cloned().map(Op::Put).collect();
-            running.rpc.call(Call::Apply(Apply { ops, ..Apply::default() }))?;
-        }
+        let mut objects = site::network(setting.traffic)?;
+        objects.extend(site::endpoints(setting.traffic)?);
+        running.apply(objects)?;
         let mac = port_mac(running.stats()?.ports.first())?;
         Box::new(running).stop()?;
         Ok(mac)
@@ -84,8 +80,15 @@ impl Weir {
         let mut running = self.launch(setting, Devices::Once { input: input.clone(), output: output.clone() })?;
         let sink_mac = running.settle(u64::from(traffic.flows) * u64::from(ROUNDS))?;
         let drops = running.drops()?;
+        let strays = running.strays()?;
         Box::new(running).stop()?;
-        let verified = verify::capture(&output, traffic, ROUNDS, sink_mac);
+        let verified = verify::capture(&output, traffic, ROUNDS, sink_mac).and_then(|verified| match strays {
+            0 => Ok(verified),
+            n => {
+                let message = format!("{n} frames left by the port on which none should");
+                Err(Mismatch { message, difference: None }.into())
+            }
+        });
         let verified = verified.map_err(|e| if drops.is_empty() { e } else { e.context(format!("drops: {drops}")) })?;
         for file in [input, output] {
             std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
@@ -94,27 +97,44 @@ impl Weir {
     }
 
     fn launch(&self, setting: &Setting, devices: Devices) -> Result<Forwarding> {
-        let directory = &setting.directory;
-        let empty = directory.join("empty.pcap");
-        crate::pcap::Writer::create(&empty)?.finish()?;
+        let case = setting.traffic.case;
         let (source, sink) = match devices {
-            Devices::Quiet => (format!("net_pcap0,rx_pcap={}", empty.display()), SINK.to_owned()),
+            Devices::Quiet => (quiet(&setting.directory)?, SINK.to_owned()),
+            Devices::Once { input, output } if case.returns() => {
+                (format!("net_pcap0,rx_pcap={},tx_pcap={}", input.display(), output.display()), SINK.to_owned())
+            }
             Devices::Once { input, output } => {
                 (format!("net_pcap0,rx_pcap={}", input.display()), format!("net_pcap1,tx_pcap={}", output.display()))
             }
             Devices::Endless => (setting.source(), SINK.to_owned()),
         };
+        let (source_name, sink_name) = site::port_names(case);
+        let ports = [(source_name, source.as_str()), (sink_name, sink.as_str())];
+        self.begin(setting, &site::boot(setting, &site::tables(setting.traffic), &ports))
+    }
+
+    /// Starts it with that `weir.toml`, and waits until it can be asked.
+    pub fn begin(&self, setting: &Setting, boot: &str) -> Result<Forwarding> {
+        let directory = &setting.directory;
         let configuration = directory.join("weir.toml");
         std::fs::create_dir_all(directory.join("state"))?;
-        std::fs::write(&configuration, boot(setting, &source, &sink))?;
+        std::fs::write(&configuration, boot)?;
         let log = directory.join("weir.log");
         let arguments = arguments(["-c", &configuration.to_string_lossy()]);
         let mut process = Process::start(&self.program, &arguments, &[], &log)?;
         let socket = directory.join("weir.sock");
         let stream = process.until(START_TIME, || Ok(UnixStream::connect(&socket).ok()))?;
         let rpc = Rpc::new(stream)?;
-        Ok(Forwarding { process, rpc, file_prefix: setting.file_prefix.clone() })
+        let case = setting.traffic.case;
+        Ok(Forwarding { process, rpc, case, file_prefix: setting.file_prefix.clone() })
     }
+}
+
+/// A device that nothing comes from.
+pub fn quiet(directory: &Path) -> Result<String> {
+    let empty = directory.join("empty.pcap");
+    crate::pcap::Writer::create(&empty)?.finish()?;
+    Ok(format!("net_pcap0,rx_pcap={}", empty.display()))
 }
 
 impl Program for Weir {
@@ -122,34 +142,60 @@ impl Program for Weir {
         "weir"
     }
 
+    fn copies(&self, case: Case) -> u32 {
+        case.copies()
+    }
+
     fn start(&mut self, setting: &Setting) -> Result<Box<dyn Running>> {
         Ok(Box::new(self.launch(setting, Devices::Endless)?))
     }
 }
 
-struct Forwarding {
+/// Weir at work.
+pub struct Forwarding {
     process: Process,
     rpc: Rpc,
+    case: Case,
     file_prefix: String,
 }
 
 impl Forwarding {
-    fn stats(&mut self) -> Result<Stats> {
+    /// Sends a request; see [`Rpc::send`].
+    pub fn send(&mut self, prepared: &Prepared) -> Result<(Value, Duration)> {
+        self.rpc.send(prepared).map_err(|e| self.process.explain(e))
+    }
+
+    fn call(&mut self, call: Call) -> Result<Value> {
+        self.rpc.call(call).map_err(|e| self.process.explain(e))
+    }
+
+    /// All its counters.
+    pub fn stats(&mut self) -> Result<Stats> {
         self.process.alive()?;
-        let result = self.rpc.call(Call::Stats {})?;
+        let result = self.call(Call::Stats {})?;
         serde_json::from_value(result).context("cannot read the answer to stats")
+    }
+
+    /// Puts objects, some thousands in one call.
+    pub fn apply(&mut self, objects: Vec<Object>) -> Result<()> {
+        for batch in objects.chunks(BATCH) {
+            let ops = batch.iter().cloned().map(Op::Put).collect();
+            self.call(Call::Apply(Apply { ops, ..Apply::default() }))?;
+        }
+        Ok(())
     }
 
     /// Waits until `frames` came in and no more go out. Answers the MAC of the port they leave on.
     fn settle(&mut self, frames: u64) -> Result<Mac> {
         let end = Instant::now() + START_TIME;
+        let due = frames * u64::from(self.case.copies());
         let mut last = None;
         loop {
             let stats = self.stats()?;
-            let (source, sink) = source_and_sink(&stats)?;
-            let seen = (source.rx_packets, sink.tx_packets);
-            if seen.0 >= frames && (seen.1 >= frames || last == Some(seen)) {
-                return port_mac(Some(sink));
+            let (source, outlet) = (stats.ports.first(), outlet(&stats, self.case)?);
+            let seen = (source.map_or(0, |port| port.rx_packets), outlet.tx_packets);
+            if seen.0 >= frames && (seen.1 >= due || last == Some(seen)) {
+                return port_mac(Some(outlet));
             }
             if Instant::now() > end {
                 bail!("weir took {} of {frames} frames in {} s", seen.0, START_TIME.as_secs());
@@ -157,6 +203,13 @@ impl Forwarding {
             last = Some(seen);
             crate::interrupt::pause(Duration::from_millis(200))?;
         }
+    }
+
+    /// Frames that left by the other port.
+    fn strays(&mut self) -> Result<u64> {
+        let stats = self.stats()?;
+        let outlet = &outlet(&stats, self.case)?.name;
+        Ok(stats.ports.iter().filter(|port| port.name != *outlet).map(|port| port.tx_packets).sum())
     }
 
     fn drops(&mut self) -> Result<String> {
@@ -178,12 +231,12 @@ impl Running for Forwarding {
 
     fn counts(&mut self) -> Result<Counts> {
         let stats = self.stats()?;
-        let (source, sink) = source_and_sink(&stats)?;
-        Ok(Counts { sent: source.rx_packets, received: sink.tx_packets })
+        let sent = stats.ports.first().map_or(0, |source| source.rx_packets);
+        Ok(Counts { sent, received: outlet(&stats, self.case)?.tx_packets })
     }
 
     fn stop(self: Box<Self>) -> Result<()> {
-        let Forwarding { process, rpc, file_prefix } = *self;
+        let Forwarding { process, rpc, file_prefix, .. } = *self;
         drop(rpc);
         process.terminate(STOP_TIME)?;
         sweep(&file_prefix);
@@ -191,12 +244,10 @@ impl Running for Forwarding {
     }
 }
 
-/// The ports stand in the order of weir.toml.
-fn source_and_sink(stats: &Stats) -> Result<(&PortStats, &PortStats)> {
-    match &stats.ports[..] {
-        [source, sink] => Ok((source, sink)),
-        ports => bail!("stats shows {} ports, expected 2", ports.len()),
-    }
+/// The port that frames leave on. Ports stand in the order of weir.toml, the source first.
+fn outlet(stats: &Stats, case: Case) -> Result<&PortStats> {
+    let port = stats.ports.get(usize::from(!case.returns()));
+    port.with_context(|| format!("stats shows {} ports, expected 2 or more", stats.ports.len()))
 }
 
 fn port_mac(port: Option<&PortStats>) -> Result<Mac> {
@@ -206,117 +257,22 @@ fn port_mac(port: Option<&PortStats>) -> Result<Mac> {
     octets.with_context(|| format!("port {} has MAC {:?}", port.name, port.mac))
 }
 
-/// The names of the ports that frames come in on and leave on.
-fn port_names(case: Case) -> (&'static str, &'static str) {
-    match case {
-        Case::VlanVxlan => ("lan0", "uplink0"),
-        Case::VxlanVlan => ("uplink0", "lan0"),
-    }
-}
-
-/// `weir.toml`. The source stands first, so that it is the process's first `net_pcap`.
-fn boot(setting: &Setting, source: &str, sink: &str) -> String {
-    let Setting { traffic, cores, memory, mbufs, directory, file_prefix, .. } = setting;
-    let (source_name, sink_name) = port_names(traffic.case);
-    let hugepages = if memory.huge { "require" } else { "none" };
-    let extra = if memory.huge { "\"--huge-unlink\"" } else { "" };
-    let directory = directory.display();
-    let macs = traffic.macs * 2 + 1024;
-    let (mib, worker) = (memory.mib, cores.worker);
-    format!(
-        "dpdk = {{ hugepages = \"{hugepages}\", memory_mib = {mib}, mbufs = {mbufs}, \
-         file_prefix = \"{file_prefix}\", extra_args = [{extra}] }}\n\
-         workers = {{ cores = [{worker}], poll = \"busy\" }}\n\
-         tables = {{ macs = {macs}, endpoints = {macs} }}\n\
-         rpc = {{ socket = \"{directory}/weir.sock\" }}\n\
-         state = {{ directory = \"{directory}/state\" }}\n\
-         log = {{ level = \"info\" }}\n\
-         [[port]]\nname = \"{source_name}\"\ndevice = \"{source}\"\n\
-         [[port]]\nname = \"{sink_name}\"\ndevice = \"{sink}\"\n"
-    )
-}
-
-/// The bridge, its two segments, the vtep and the peer.
-fn network(traffic: Traffic) -> Result<Vec<Object>> {
-    let neighbour = weir_api::id::Mac::try_from(PEER_MAC)?;
-    let state: State = serde_json::from_value(json!({
-        "bridge": [{ "name": BRIDGE, "mac_limit": traffic.macs + 1024 }],
-        "vtep": [{
-            "name": "vtep0", "port": "uplink0", "address": format!("{VTEP}/24"),
-            "neighbours": { PEER.to_string(): neighbour },
-        }],
-        "segment": [
-            { "id": format!("vlan/lan0/{VID}"), "bridge": BRIDGE },
-            { "id": format!("vxlan/{VNI}"), "bridge": BRIDGE, "vtep": "vtep0" },
-        ],
-        "peer": [{ "segment": format!("vxlan/{VNI}"), "address": PEER }],
-    }))?;
-    Ok(state.into_objects().collect())
-}
-
-/// The hosts that frames go to, where the case says they are.
-fn endpoints(traffic: Traffic) -> Result<Vec<Object>> {
-    let location: Location = match traffic.case {
-        Case::VlanVxlan => format!("vxlan/{VNI}/{PEER}").parse()?,
-        Case::VxlanVlan => format!("vlan/lan0/{VID}").parse()?,
-    };
-    let bridge: Name = BRIDGE.parse()?;
-    let endpoint = |n| {
-        let mac = Traffic::destination(n).try_into()?;
-        Ok(Object::Endpoint(Endpoint {
-            bridge: bridge.clone(),
-            mac,
-            location: location.clone(),
-            ips: Vec::new(),
-            allowed_pairs: Vec::new(),
-        }))
-    };
-    (0..traffic.macs).map(endpoint).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Memory;
-
-    fn setting(case: Case) -> Setting {
-        Setting {
-            traffic: Traffic::new(case, 1000, 64).unwrap(),
-            trace: "/run/bench/trace.pcap".into(),
-            cores: "0,1".parse().unwrap(),
-            memory: Memory { huge: false, mib: 300 },
-            mbufs: 17_384,
-            directory: "/run/bench".into(),
-            file_prefix: "bench-1".into(),
-        }
-    }
 
     #[test]
-    fn the_source_is_the_first_port_of_either_case() {
-        for (case, first) in [(Case::VlanVxlan, "lan0"), (Case::VxlanVlan, "uplink0")] {
-            let setting = setting(case);
-            let text = boot(&setting, &setting.source(), SINK);
-            let (_, ports) = text.split_once("[[port]]").unwrap();
-            assert!(ports.starts_with(&format!("\nname = \"{first}\"\ndevice = \"net_pcap0,")), "{text}");
-            assert!(text.contains("hugepages = \"none\", memory_mib = 300, mbufs = 17384"), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_desired_state_is_one_bridge_with_every_destination() {
-        let traffic = setting(Case::VlanVxlan).traffic;
-        let ids: Vec<String> = network(traffic).unwrap().iter().map(|o| o.key().to_string()).collect();
-        let expected = [
-            "bridge bench",
-            "vtep vtep0",
-            "segment vlan/lan0/100",
-            "segment vxlan/10000",
-            "peer vxlan/10000/192.0.2.2",
-        ];
-        assert_eq!(ids, expected);
-        let endpoints = endpoints(traffic).unwrap();
-        assert_eq!(endpoints.len(), 64);
-        assert_eq!(endpoints[63].id(), "bench/02:0b:00:00:00:3f");
+    fn frames_are_counted_where_they_leave() {
+        let port = |name: &str, rx_packets, tx_packets| PortStats {
+            name: name.into(),
+            rx_packets,
+            tx_packets,
+            ..PortStats::default()
+        };
+        let stats = Stats { ports: vec![port("lan0", 10, 8), port("uplink0", 0, 3)], ..Stats::default() };
+        assert_eq!(outlet(&stats, Case::VlanVxlan).unwrap().tx_packets, 3);
+        assert_eq!(outlet(&stats, Case::Arp).unwrap().tx_packets, 8);
+        assert!(outlet(&Stats::default(), Case::Arp).is_err());
     }
 
     #[test]

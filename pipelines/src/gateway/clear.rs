@@ -1,0 +1,39 @@
+//! Clear: forgetting what was learned because an operator says so, not because time has passed.
+//!
+//! Owns: doing so in pieces, so that no turn lasts long. What still talks is learned again with its next frame.
+
+use super::pipeline::Gateway;
+use crate::Frame;
+use crate::tables::{BridgeId, KEYS, Place, Snapshot, mac_key};
+use crate::wire::MacAddr;
+
+impl<F: Frame> Gateway<F> {
+    /// Forgets a learned MAC, and that it moved: a frozen one thaws. Whether it was known.
+    pub fn clear_mac(&mut self, snapshot: &Snapshot, bridge: BridgeId, mac: MacAddr) -> bool {
+        let key = mac_key(bridge, mac);
+        self.clear_key(snapshot.secret().hash(key), key)
+    }
+
+    /// Forgets learned MACs of a bridge, from `cursor` on, a few hundred buckets at a time. How many, and the cursor to
+    /// go on with, or `None` when it came by all.
+    pub fn clear_macs(&mut self, snapshot: &Snapshot, bridge: BridgeId, cursor: usize) -> (u64, Option<usize>) {
+        let mut keys = heapless::Vec::<u64, KEYS>::new();
+        // No more keys than there is room for.
+        let next = self.macs.keys_of(bridge, cursor, |key| {
+            let _ = keys.push(key);
+        });
+        for &key in &keys {
+            self.clear_key(snapshot.secret().hash(key), key);
+        }
+        (keys.len() as u64, next)
+    }
+
+    fn clear_key(&mut self, hash: u64, key: u64) -> bool {
+        self.movers.forget(hash, key);
+        let Some(entry) = self.macs.remove(hash, key) else { return false };
+        if let Some(peer) = Place::peer(entry.place) {
+            self.peers.release(peer);
+        }
+        true
+    }
+}
