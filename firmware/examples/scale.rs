@@ -65,7 +65,7 @@ fn request(id: usize, ops: &[String]) -> Vec<u8> {
 fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize) -> Outcome<()> {
     let tables = Tables::default();
     let (store, saved) = Store::open(directory)?;
-    if saved.generation != 0 {
+    if saved != 0 {
         return Err("the directory has a state already".into());
     }
     let rpc = Rpc { socket: directory.join("scale.sock"), ..Rpc::default() };
@@ -116,11 +116,16 @@ fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize) -> Ou
 fn restore(directory: &Path) -> Outcome<()> {
     let tables = Tables::default();
     let begun = Instant::now();
-    let (_store, saved) = Store::open(directory)?;
-    let read = begun.elapsed();
+    let (store, generation) = Store::open(directory)?;
     let mut configuration = configuration(&tables)?;
-    configuration.restore(saved.objects, saved.generation).map_err(|e| e.message)?;
+    let mut judged = Duration::ZERO;
+    store.read(|objects| -> Outcome<()> {
+        let begun = Instant::now();
+        configuration.restore(objects, generation).map_err(|e| e.message)?;
+        judged += begun.elapsed();
+        Ok(())
+    })?;
     let both = begun.elapsed();
-    println!("restore_seconds {:.3} (read {:.3})", both.as_secs_f64(), read.as_secs_f64());
+    println!("restore_seconds {:.3} (read {:.3})", both.as_secs_f64(), (both - judged).as_secs_f64());
     Ok(())
 }

@@ -18,7 +18,7 @@ def test_a_full_disk_refuses_changes_until_it_has_room_again(lab):
     site = one_tenant(lab)
     weir = site.weir()
     weir.state.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=8m", "weir-e2e", weir.state)
+    run("mount", "-t", "tmpfs", "-o", "size=24m", "weir-e2e", weir.state)
     lab.callback(run, "umount", weir.state, check=False)
     with weir:
         weir.apply(site.state)

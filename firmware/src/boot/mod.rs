@@ -4,28 +4,27 @@
 //! close, and every packet buffer must be back in its pool; one that is missing is an error.
 
 mod devices;
+mod state;
 
 use crate::config::{Config, Tables};
 use crate::manager::Manager;
-use crate::manager::configuration::Configuration;
 use crate::manager::crew::Crew;
 use crate::rpc;
-use crate::store::{Saved, Store};
 use crate::supervisor::{Supervisor, Watchdog};
 use crate::worker::link::{Cycles, Link, PortCount, Shared, Turns};
 use crate::worker::packet::Buffers;
 use crate::worker::{Clock, Worker};
 use devices::{Devices, Opened};
+use state::Loading;
+pub use state::check_state;
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
-use weir_api::id::Name;
 use weir_pipelines::gateway::{Gateway, Limits};
-use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
-use weir_pipelines::wire::MacAddr;
+use weir_pipelines::tables::Secret;
 use weir_pmd::{Eal, EalConfig, Lcore, LcoreHandle, Mempool};
 
 /// How long workers may take to end.
@@ -71,10 +70,10 @@ fn start_error(e: impl fmt::Display) -> BootError {
 /// [`BootError`]: what prevented the start, or was wrong at the end.
 pub fn run(config: &Config, hugepages: bool, signals: &Signals) -> Result<(), BootError> {
     let supervisor = Arc::new(Supervisor::from_environment());
-    let (store, saved) = with_store(config, |opened| opened)?;
-    log::info!("saved state: generation {}, {} objects", saved.generation, saved.objects.len());
+    let secret = Secret::new(random().map_err(start_error)?);
+    let loading = Loading::start(config, secret)?;
     let eal = start_eal(config, hugepages)?;
-    let result = forward(&eal, config, store, saved, &supervisor, signals);
+    let result = forward(&eal, config, secret, loading, &supervisor, signals);
     let balanced = eal.stop().map_err(|e| BootError::Stop(e.to_string()));
     if result.is_ok() && balanced.is_ok() {
         log::info!("stopped; every packet buffer is back");
@@ -82,55 +81,12 @@ pub fn run(config: &Config, hugepages: bool, signals: &Signals) -> Result<(), Bo
     result.and(balanced)
 }
 
-/// Whether the saved state can be used with this `weir.toml`. Nothing is made or changed, and no device is needed.
-///
-/// # Errors
-/// [`BootError::State`].
-pub fn check_state(config: &Config) -> Result<(), BootError> {
-    if !Store::path(&config.state.directory).exists() {
-        return Ok(());
-    }
-    let saved = with_store(config, |(store, saved)| {
-        drop(store);
-        saved
-    })?;
-    let names: Vec<Name> = config.ports.iter().map(|p| p.name.clone()).collect();
-    let ports = vec![PortInfo { mac: MacAddr::ZERO, mtu: 0 }; names.len()];
-    let empty = Snapshot::new(Secret::new([1, 1]), &ports);
-    restore(&mut Configuration::new(names, config.tables.clone(), empty), saved)
-}
-
-/// Opens the state's file and does something with it. Where it is damaged so that the database gives up instead of
-/// answering, that is said too.
-fn with_store<T>(config: &Config, work: impl FnOnce((Store, Saved)) -> T) -> Result<T, BootError> {
-    let path = Store::path(&config.state.directory);
-    let mend = format!("mend: put a copy of it back, or begin anew: mv {0} {0}.damaged", path.display());
-    let usual = std::panic::take_hook();
-    let (place, advice) = (path.display().to_string(), mend.clone());
-    std::panic::set_hook(Box::new(move |panic| {
-        log::error!("{place}: damaged ({})\n      {advice}", panic.to_string().replace('\n', " "));
-        std::process::exit(4);
-    }));
-    let outcome = Store::open(&config.state.directory).map(work);
-    std::panic::set_hook(usual);
-    outcome.map_err(|e| BootError::State(format!("{e}\n      {mend}")))
-}
-
-/// Puts the saved state in force.
-fn restore(configuration: &mut Configuration, saved: Saved) -> Result<(), BootError> {
-    configuration.restore(saved.objects, saved.generation).map_err(|e| {
-        let place = e.data.map(|fault| format!(" (found {})", fault.value)).unwrap_or_default();
-        let mend = "mend: make weir.toml as it was, delete the object with weirctl, then change weir.toml";
-        BootError::State(format!("the saved state does not fit weir.toml: {}{place}\n      {mend}", e.message))
-    })
-}
-
 /// Everything between the EAL's start and its stop. Holds nothing of DPDK's when it returns.
 fn forward(
     eal: &Eal,
     config: &Config,
-    store: Store,
-    saved: Saved,
+    secret: Secret,
+    loading: Loading,
     supervisor: &Arc<Supervisor>,
     signals: &Signals,
 ) -> Result<(), BootError> {
@@ -138,11 +94,8 @@ fn forward(
     let data_room = u16::try_from(config.data_room()).unwrap_or(u16::MAX);
     let pool = Mempool::new(eal, "frames", config.dpdk.mbufs, data_room).map_err(start_error)?;
     let opened = Opened::open(eal, &config.ports)?;
-    let names: Vec<Name> = config.ports.iter().map(|p| p.name.clone()).collect();
-    let secret = Secret::new(random().map_err(start_error)?);
-    let empty = Snapshot::new(secret, &opened.infos());
-    let mut configuration = Configuration::new(names, config.tables.clone(), empty);
-    restore(&mut configuration, saved)?;
+    let (store, mut configuration) = loading.end()?;
+    configuration.set_ports(&opened.infos());
     let Devices { facts, lines } = opened.start(config, &pool)?;
     let clock = Clock::start();
     let snapshot = Arc::new(configuration.snapshot().clone());

@@ -11,7 +11,7 @@ use crate::config::Tables;
 use weir_api::id::Name;
 use weir_api::message::{Applied, Apply, Error, Op, code};
 use weir_api::object::{Kind, Object};
-use weir_pipelines::tables::Snapshot;
+use weir_pipelines::tables::{PortInfo, Snapshot};
 
 /// What is configured, and what that means for the packet path.
 #[derive(Debug)]
@@ -29,10 +29,10 @@ impl Configuration {
         Self { ports, limits, desired: Desired::default(), translator }
     }
 
-    /// Puts a whole saved state in force.
+    /// Puts a saved state in force, whole or part by part: each kind of object before those that refer to it.
     ///
     /// # Errors
-    /// The first object that this `weir.toml` or this version cannot have. Nothing is in force then.
+    /// The first object that this `weir.toml` or this version cannot have. Nothing of this part is in force then.
     pub fn restore(&mut self, objects: Vec<Object>, generation: u64) -> Result<(), Error> {
         let ops = objects.into_iter().map(Op::Put).collect();
         let (changes, origins) = batch::make(&mut self.desired, &self.ports, &self.limits, ops, false)?;
@@ -94,6 +94,11 @@ impl Configuration {
     fn revert(&mut self, changes: Vec<Change>) {
         self.translator.undo();
         batch::undo(&mut self.desired, changes);
+    }
+
+    /// What the ports are, in the order of their names. Nothing that is configured depends on it.
+    pub fn set_ports(&mut self, ports: &[PortInfo]) {
+        self.translator.set_ports(ports);
     }
 
     /// The generation in force.

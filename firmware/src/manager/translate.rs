@@ -112,6 +112,11 @@ impl Translator {
         &self.current
     }
 
+    /// What the ports are, in the order of their names.
+    pub fn set_ports(&mut self, ports: &[path::PortInfo]) {
+        self.current.set_ports(ports);
+    }
+
     /// How many peers (pairs of vtep and address) there are.
     pub fn peer_count(&self) -> usize {
         self.reach.peer_count()

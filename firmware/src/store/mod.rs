@@ -12,7 +12,9 @@ mod rows;
 use crate::manager::batch::Change;
 use crate::manager::desired::Desired;
 use crate::manager::key::ObjectKey;
-use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+};
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -29,6 +31,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 2;
 /// The format that it reads, too.
 const FORMER: u64 = 1;
+/// So many endpoints are handed out at one time, and a row more.
+const PART: usize = 1 << 17;
 /// The file's name in the state directory.
 pub const FILE: &str = "state.redb";
 /// What the file is called until it is whole.
@@ -64,26 +68,18 @@ pub struct Store {
     format: u64,
 }
 
-/// What was in the file.
-#[derive(Debug, Default, PartialEq)]
-pub struct Saved {
-    /// The generation that was acknowledged last; 0 if none ever was.
-    pub generation: u64,
-    /// Every object, each kind before those that refer to it.
-    pub objects: Vec<Object>,
-}
-
 impl Store {
     /// Where the file is, in a directory.
     pub fn path(directory: &Path) -> PathBuf {
         directory.join(FILE)
     }
 
-    /// Opens the file in a directory, both made if they are not there (modes 0600 and 0750), and reads all of it.
+    /// Opens the file in a directory, both made if they are not there (modes 0600 and 0750). Returns with it the
+    /// generation that was acknowledged last, 0 if none ever was.
     ///
     /// # Errors
     /// [`StoreError`]: no permission, in use by another Weir, damaged, of another format, an object not understood.
-    pub fn open(directory: &Path) -> Result<(Self, Saved), StoreError> {
+    pub fn open(directory: &Path) -> Result<(Self, u64), StoreError> {
         let path = Self::path(directory);
         let error = |path: &Path, what: String| StoreError { path: path.to_owned(), what };
         let made = DirBuilder::new().recursive(true).mode(0o750).create(directory);
@@ -99,24 +95,24 @@ impl Store {
         }
         let database = Database::create(&path).map_err(|e| error(&path, format!("cannot be opened: {e}")))?;
         let mut store = Self { path, database: Some(database), lock: Some(lock), failed: false, format: FORMAT };
-        let saved = store.load()?;
+        let generation = store.begin_with()?;
         // Reading does not come by what keeps account of the file's pages; the first write would, while Weir forwards.
         store.begin().and_then(|write| Ok(write.commit()?)).map_err(|e| store.error(e))?;
-        Ok((store, saved))
+        Ok((store, generation))
     }
 
     /// A store on a storage of the caller's; `path` is only what errors call it.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn with_backend(path: &Path, backend: impl StorageBackend) -> Result<(Self, Saved), StoreError> {
+    pub fn with_backend(path: &Path, backend: impl StorageBackend) -> Result<(Self, u64), StoreError> {
         let database = Database::builder()
             .create_with_backend(backend)
             .map_err(|e| StoreError { path: path.to_owned(), what: format!("cannot be opened: {e}") })?;
         let mut store =
             Self { path: path.to_owned(), database: Some(database), lock: None, failed: false, format: FORMAT };
-        let saved = store.load()?;
-        Ok((store, saved))
+        let generation = store.begin_with()?;
+        Ok((store, generation))
     }
 
     fn error(&self, what: impl fmt::Display) -> StoreError {
@@ -127,7 +123,8 @@ impl Store {
         self.database.as_ref().ok_or(redb::Error::PreviousIo)
     }
 
-    fn load(&mut self) -> Result<Saved, StoreError> {
+    /// Looks at the format, and makes a file that is new a store. Returns the generation.
+    fn begin_with(&mut self) -> Result<u64, StoreError> {
         let (format, generation) = self.meta().map_err(|e| self.error(e))?;
         match format {
             Some(format @ (FORMER | FORMAT)) => self.format = format,
@@ -137,11 +134,9 @@ impl Store {
             }
             None => {
                 self.create().map_err(|e| self.error(e))?;
-                return Ok(Saved::default());
             }
         }
-        let objects = self.objects()?;
-        Ok(Saved { generation: generation.unwrap_or(0), objects })
+        Ok(generation.unwrap_or(0))
     }
 
     fn meta(&self) -> Result<(Option<u64>, Option<u64>), redb::Error> {
@@ -169,9 +164,33 @@ impl Store {
         Ok(write)
     }
 
-    fn objects(&self) -> Result<Vec<Object>, StoreError> {
+    /// Reads all objects, and hands them out part by part, each kind before those that refer to it.
+    ///
+    /// # Errors
+    /// [`StoreError`]: damaged, or an object not understood; and whatever `each` says.
+    pub fn read<E: From<StoreError>>(&self, mut each: impl FnMut(Vec<Object>) -> Result<(), E>) -> Result<(), E> {
         let database = self.database().map_err(|e| self.error(e))?;
         let read = database.begin_read().map_err(|e| self.error(e))?;
+        each(self.objects(&read)?)?;
+        let table = match read.open_table(ENDPOINTS) {
+            Err(redb::TableError::TableDoesNotExist(_)) if self.format == FORMER => return Ok(()),
+            table => table.map_err(|e| self.error(e))?,
+        };
+        let mut part = Vec::new();
+        for row in table.iter().map_err(|e| self.error(e))? {
+            let (key, value) = row.map_err(|e| self.error(e))?;
+            rows::decode(key.value(), value.value(), |endpoint| part.push(endpoint)).map_err(|why| {
+                self.error(format!("the endpoints {} are not understood: {why}", key.value().escape_ascii()))
+            })?;
+            if part.len() >= PART {
+                each(std::mem::replace(&mut part, Vec::with_capacity(PART + PART / 8)))?;
+            }
+        }
+        each(part)
+    }
+
+    /// What is not in the table of endpoints.
+    fn objects(&self, read: &ReadTransaction) -> Result<Vec<Object>, StoreError> {
         let table = read.open_table(OBJECTS).map_err(|e| self.error(e))?;
         let mut by_kind: [Vec<Object>; 5] = Default::default();
         for row in table.iter().map_err(|e| self.error(e))? {
@@ -182,19 +201,6 @@ impl Store {
                 return Err(self.error(format!("under {:?} stands {}", key.value(), object.key())));
             }
             by_kind[object.kind() as usize].push(object);
-        }
-        let [.., endpoints] = &mut by_kind;
-        match read.open_table(ENDPOINTS) {
-            Err(redb::TableError::TableDoesNotExist(_)) if self.format == FORMER => {}
-            table => {
-                let table = table.map_err(|e| self.error(e))?;
-                for row in table.iter().map_err(|e| self.error(e))? {
-                    let (key, value) = row.map_err(|e| self.error(e))?;
-                    let name = key.value().escape_ascii();
-                    rows::decode(key.value(), value.value(), |endpoint| endpoints.push(endpoint))
-                        .map_err(|why| self.error(format!("the endpoints {name} are not understood: {why}")))?;
-                }
-            }
         }
         Ok(by_kind.into_iter().flatten().collect())
     }
@@ -296,7 +302,8 @@ fn make(directory: &Path, path: &Path) -> Result<(), StoreError> {
     let empty = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
     empty.map_err(|e| failed(e.to_string()))?;
     let database = Database::create(&draft).map_err(|e| failed(e.to_string()))?;
-    Store { path: path.to_owned(), database: Some(database), lock: None, failed: false, format: FORMAT }.load()?;
+    Store { path: path.to_owned(), database: Some(database), lock: None, failed: false, format: FORMAT }
+        .begin_with()?;
     let named = std::fs::rename(&draft, path).and_then(|()| File::open(directory)?.sync_all());
     named.map_err(|e| failed(e.to_string()))?;
     // The directory may be new as well; one above it that cannot be read is not.

@@ -13,6 +13,37 @@ use weir_api::message::{Apply, Error, Op, code};
 use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
+/// What was in the file.
+#[derive(Debug, Default, PartialEq)]
+struct Saved {
+    generation: u64,
+    objects: Vec<Object>,
+}
+
+fn load(store: &Store) -> Result<Saved, StoreError> {
+    let generation = store.meta().map_err(|e| store.error(e))?.1.unwrap_or(0);
+    let mut objects = Vec::new();
+    store.read(|part| {
+        objects.extend(part);
+        Ok::<_, StoreError>(())
+    })?;
+    Ok(Saved { generation, objects })
+}
+
+fn loaded((store, generation): (Store, u64)) -> Result<(Store, Saved), StoreError> {
+    let saved = load(&store)?;
+    assert_eq!(saved.generation, generation);
+    Ok((store, saved))
+}
+
+fn open(directory: &Path) -> Result<(Store, Saved), StoreError> {
+    Store::open(directory).and_then(loaded)
+}
+
+fn with_backend(path: &Path, disk: Disk) -> Result<(Store, Saved), StoreError> {
+    Store::with_backend(path, disk).and_then(loaded)
+}
+
 fn configuration() -> Configuration {
     let empty = Snapshot::new(
         Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]),
@@ -74,16 +105,16 @@ fn sorted(mut objects: Vec<Object>) -> Vec<Object> {
 #[test]
 fn what_is_written_is_read_and_the_directory_is_locked() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut store, empty) = Store::open(&directory.path().join("a/b")).unwrap();
+    let (mut store, empty) = open(&directory.path().join("a/b")).unwrap();
     assert_eq!(empty, Saved::default());
     let mut c = configuration();
     for n in 1..=7 {
         apply(&mut c, &mut store, n).unwrap();
     }
-    let second = Store::open(&directory.path().join("a/b")).err().unwrap().to_string();
+    let second = open(&directory.path().join("a/b")).err().unwrap().to_string();
     assert!(second.contains("in use by another weir"), "{second}");
     drop(store);
-    let (_store, read) = Store::open(&directory.path().join("a/b")).unwrap();
+    let (_store, read) = open(&directory.path().join("a/b")).unwrap();
     assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(7));
 }
 
@@ -91,20 +122,20 @@ fn what_is_written_is_read_and_the_directory_is_locked() {
 fn a_start_that_was_killed_while_it_made_the_file_is_no_damage() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join(DRAFT), [0; 4096]).unwrap();
-    let (mut store, empty) = Store::open(directory.path()).unwrap();
+    let (mut store, empty) = open(directory.path()).unwrap();
     assert_eq!(empty, Saved::default());
     apply(&mut configuration(), &mut store, 1).unwrap();
     drop(store);
     assert!(!directory.path().join(DRAFT).exists());
     let mode = std::fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "tenants' networks are nobody else's to read");
-    assert_eq!(Store::open(directory.path()).unwrap().1.generation, 1);
+    assert_eq!(open(directory.path()).unwrap().1.generation, 1);
 }
 
 #[test]
 fn after_a_failed_write_the_next_batch_opens_the_file_anew() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut store, _) = Store::open(directory.path()).unwrap();
+    let (mut store, _) = open(directory.path()).unwrap();
     let mut c = configuration();
     apply(&mut c, &mut store, 1).unwrap();
     store.failed = true;
@@ -116,31 +147,31 @@ fn after_a_failed_write_the_next_batch_opens_the_file_anew() {
     let refused = apply(&mut c, &mut store, 3).unwrap_err().message;
     assert!(refused.contains("holds generation 3, and 2 is running: restart weir"), "{refused}");
     drop(store);
-    assert_eq!(Store::open(directory.path()).unwrap().1.generation, 3);
+    assert_eq!(open(directory.path()).unwrap().1.generation, 3);
 }
 
 #[test]
 fn a_file_that_cannot_be_used_is_named_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || Store::open(directory.path()).err().unwrap().to_string();
+    let opened = || open(directory.path()).err().unwrap().to_string();
     std::fs::write(directory.path().join(FILE), b"not a database, but long enough to look at it".repeat(100)).unwrap();
-    assert!(open().contains("state.redb: cannot be opened"), "{}", open());
+    assert!(opened().contains("state.redb: cannot be opened"), "{}", opened());
     std::fs::remove_file(directory.path().join(FILE)).unwrap();
     let edit = |edit: &dyn Fn(&WriteTransaction)| {
-        let (store, _) = Store::open(directory.path()).unwrap();
+        let (store, _) = open(directory.path()).unwrap();
         let write = store.begin().unwrap();
         edit(&write);
         write.commit().unwrap();
     };
     edit(&|w| drop(w.open_table(META).unwrap().insert("format", 3).unwrap()));
-    assert!(open().contains("format 3; this version of weir reads formats 1 and 2 only"), "{}", open());
+    assert!(opened().contains("format 3; this version of weir reads formats 1 and 2 only"), "{}", opened());
     std::fs::remove_file(directory.path().join(FILE)).unwrap();
     edit(&|w| drop(w.open_table(OBJECTS).unwrap().insert("bridge red", &b"{\"bridge\":{}}"[..]).unwrap()));
-    assert!(open().contains("object \"bridge red\" is not understood: missing field `name`"), "{}", open());
+    assert!(opened().contains("object \"bridge red\" is not understood: missing field `name`"), "{}", opened());
     std::fs::remove_file(directory.path().join(FILE)).unwrap();
     let blue: &[u8] = br#"{"bridge":{"name":"blue"}}"#;
     edit(&|w| drop(w.open_table(OBJECTS).unwrap().insert("bridge red", blue).unwrap()));
-    assert!(open().contains("under \"bridge red\" stands bridge blue"), "{}", open());
+    assert!(opened().contains("under \"bridge red\" stands bridge blue"), "{}", opened());
 }
 
 /// Numbers that look random, the same every time.
@@ -153,8 +184,10 @@ fn random(state: &mut u64) -> u64 {
 fn some_endpoint(n: u64, form: u64) -> Op {
     let (bridge, vlan) =
         (["red", "a-name-that-is-far-too-long-to-be-kept-in-place-with-the-others"][n as usize % 2], n % 2 + 1);
-    let ips = [vec![], vec!["10.0.0.1"], vec!["10.0.0.2", "2001:db8::2"], vec!["10.0.0.1"; 300]];
-    let pairs = [vec![], vec!["10.0.0.9", "10.1.0.0/16=00:00:5e:00:01:33"]];
+    let mine = |last: u64| format!("10.{}.{}.{last}", n >> 8, n & 255);
+    let many = (0..300).map(|i| format!("2001:db8:{n:x}::{i:x}")).collect();
+    let ips = [vec![], vec![mine(1)], vec![mine(2), format!("2001:db8:{n:x}::1:0")], many];
+    let pairs = [vec![], vec![mine(9), "10.64.0.0/16=00:00:5e:00:01:33".to_owned()]];
     let [.., a, b] = (n / 2 * 977).to_be_bytes();
     serde_json::from_value(serde_json::json!({"put": {"endpoint": {
         "bridge": bridge,
@@ -189,7 +222,7 @@ fn apply_ops(c: &mut Configuration, store: &mut Store, ops: Vec<Op>) {
 
 #[test]
 fn endpoints_come_and_go_among_many_and_the_file_always_has_what_is_there() {
-    let (mut store, _) = Store::with_backend(Path::new("memory"), Disk::new()).unwrap();
+    let (mut store, _) = with_backend(Path::new("memory"), Disk::new()).unwrap();
     let (mut c, mut seed) = (configuration(), 1);
     apply_ops(&mut c, &mut store, two_bridges());
     let (mut there, mut most) = (std::collections::BTreeSet::new(), 0);
@@ -212,7 +245,7 @@ fn endpoints_come_and_go_among_many_and_the_file_always_has_what_is_there() {
             there.remove(&n);
         }
         apply_ops(&mut c, &mut store, ops.into_values().collect());
-        let read = store.load().unwrap();
+        let read = load(&store).unwrap();
         assert_eq!(Saved { objects: sorted(read.objects), ..read }, saved(&c), "batch {batch}");
         most = most.max(there.len());
     }
@@ -223,7 +256,7 @@ fn endpoints_come_and_go_among_many_and_the_file_always_has_what_is_there() {
 
 #[test]
 fn a_row_of_endpoints_that_is_damaged_anywhere_is_refused_by_name() {
-    let (mut store, _) = Store::with_backend(Path::new("memory"), Disk::new()).unwrap();
+    let (mut store, _) = with_backend(Path::new("memory"), Disk::new()).unwrap();
     let mut c = configuration();
     apply_ops(&mut c, &mut store, two_bridges());
     apply_ops(&mut c, &mut store, (0..10).map(|n| some_endpoint(n, n)).collect());
@@ -249,7 +282,7 @@ fn a_row_of_endpoints_that_is_damaged_anywhere_is_refused_by_name() {
     write.open_table(ENDPOINTS).unwrap().insert(&b"blue/\0\0\0\0\0\0"[..], &[0; 8][..]).unwrap();
     write.open_table(ENDPOINTS).unwrap().insert(&b"blue"[..], &[1; 99][..]).unwrap();
     write.commit().unwrap();
-    let why = store.load().unwrap_err().to_string();
+    let why = load(&store).unwrap_err().to_string();
     assert!(why.contains("the endpoints blue are not understood: its key is too short"), "{why}");
     // A whole row that stands under another key.
     let mut moved = rows[0].0.clone();
@@ -260,7 +293,7 @@ fn a_row_of_endpoints_that_is_damaged_anywhere_is_refused_by_name() {
 #[test]
 fn the_former_format_is_read_and_becomes_this_one_with_the_first_batch() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut store, _) = Store::open(directory.path()).unwrap();
+    let (mut store, _) = open(directory.path()).unwrap();
     let mut c = configuration();
     for n in 1..=7 {
         apply(&mut c, &mut store, n).unwrap();
@@ -274,13 +307,13 @@ fn the_former_format_is_read_and_becomes_this_one_with_the_first_batch() {
     write.open_table(META).unwrap().insert("format", FORMER).unwrap();
     write.commit().unwrap();
     drop(store);
-    let (mut store, read) = Store::open(directory.path()).unwrap();
+    let (mut store, read) = open(directory.path()).unwrap();
     assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(7));
     assert_eq!(store.meta().unwrap().0, Some(FORMER));
     apply(&mut c, &mut store, 8).unwrap();
     assert_eq!(store.meta().unwrap().0, Some(FORMAT));
     drop(store);
-    let (_store, read) = Store::open(directory.path()).unwrap();
+    let (_store, read) = open(directory.path()).unwrap();
     assert_eq!(Saved { objects: sorted(read.objects), ..read }, after(8));
 }
 
@@ -401,7 +434,7 @@ fn a_loss_of_power_at_any_write_loses_nothing_acknowledged() {
     let mut failures = 0;
     for k in 1.. {
         let disk = Disk::new();
-        let (mut store, _) = Store::with_backend(path, disk.clone()).unwrap();
+        let (mut store, _) = with_backend(path, disk.clone()).unwrap();
         let mut c = configuration();
         for n in 1..=6 {
             apply(&mut c, &mut store, n).unwrap();
@@ -417,7 +450,7 @@ fn a_loss_of_power_at_any_write_loses_nothing_acknowledged() {
         }
         assert_eq!(saved(&c), expected[acknowledged as usize], "in memory, at write {k}");
         for lost in 0..8 {
-            let opened = Store::with_backend(path, disk.again(k << 8 | lost));
+            let opened = with_backend(path, disk.again(k << 8 | lost));
             let (_store, read) = opened.unwrap_or_else(|e| panic!("at write {k}.{lost}: {e}"));
             let read = Saved { objects: sorted(read.objects), ..read };
             let whole = [acknowledged, acknowledged + 1].map(|n| expected.get(n as usize) == Some(&read));
@@ -437,7 +470,7 @@ const CHILD: &str = "WEIR_TEST_STORE";
 #[test]
 fn child_that_applies() {
     let Some(directory) = std::env::var_os(CHILD) else { return };
-    let (mut store, read) = Store::open(Path::new(&directory)).unwrap();
+    let (mut store, read) = open(Path::new(&directory)).unwrap();
     let mut c = configuration();
     c.restore(read.objects, read.generation).unwrap();
     for n in c.generation() + 1.. {
@@ -470,7 +503,7 @@ fn sigkill_at_any_moment_loses_nothing_acknowledged() {
         child.wait().unwrap();
         kills += 1;
         last = reader.join().unwrap().unwrap_or(last).max(last);
-        let (_store, read) = Store::open(directory.path()).unwrap();
+        let (_store, read) = open(directory.path()).unwrap();
         let read = Saved { objects: sorted(read.objects), ..read };
         assert!(read.generation == last || read.generation == last + 1, "{} after {last}", read.generation);
         assert_eq!(read, after(read.generation));

@@ -123,6 +123,11 @@ impl Snapshot {
         self.secret
     }
 
+    /// What the ports are, of which there are as many as before: a configuration may be made before they are opened.
+    pub fn set_ports(&mut self, ports: &[PortInfo]) {
+        self.ports = ports.into();
+    }
+
     /// The ports.
     #[inline]
     pub fn ports(&self) -> &[PortInfo] {
