@@ -65,6 +65,10 @@ pub enum Checksum {
 impl Checksum {
     #[inline]
     fn said_by(flags: MbufFlags, packet_type: u32) -> Self {
+        let all = MbufFlags::RX_OUTER_IP_CHECKSUM_BAD | MbufFlags::RX_IP_CHECKSUM_GOOD | MbufFlags::RX_IP_CHECKSUM_BAD;
+        if !flags.intersects(all) {
+            return Self::Unknown;
+        }
         if flags.contains(MbufFlags::RX_OUTER_IP_CHECKSUM_BAD) {
             return Self::Bad;
         }

@@ -10,13 +10,16 @@ use crate::Frame;
 use crate::tables::{Bridge, Place, Segment, Snapshot};
 
 /// What is to become of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Decision<'s> {
-    /// Out at this place, which is on this segment.
-    Forward(Place, &'s Segment),
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// A tenant's frame, not looked up yet: its lane says the rest.
+    #[default]
+    Open,
+    /// Out at this place.
+    Forward(Place),
     /// Everywhere on its bridge, but not back; as one of a class.
     Flood(Class),
-    /// To the gateway itself; where its EtherType is.
+    /// To the gateway itself: ARP, neighbour discovery or ping on the underlay. The number says where its EtherType is.
     Local(u16),
     /// Answered, if there is somebody to answer for; else as any frame.
     Suppress,
@@ -28,8 +31,7 @@ pub(super) enum Decision<'s> {
 
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame.
-    #[inline(always)]
-    pub(super) fn decide<'s>(&self, snapshot: &'s Snapshot, p: &Parsed, now: u64) -> Decision<'s> {
+    pub(super) fn decide(&self, snapshot: &Snapshot, p: &Parsed, now: u64) -> Decision {
         if parse::is_group(p.to) {
             return Decision::Flood(Class::Broadcast);
         }
@@ -54,13 +56,13 @@ impl<F: Frame> Gateway<F> {
         if p.tunnel && place.peer().is_some() {
             self.relay(snapshot, p, place, segment)
         } else {
-            Decision::Forward(place, segment)
+            Decision::Forward(place)
         }
     }
 
     /// A frame from a tunnel to a tunnel: only from one mesh to another.
     #[cold]
-    fn relay<'s>(&self, snapshot: &Snapshot, p: &Parsed, place: Place, segment: &'s Segment) -> Decision<'s> {
+    fn relay(&self, snapshot: &Snapshot, p: &Parsed, place: Place, segment: &Segment) -> Decision {
         let peer = place.peer().and_then(|ix| self.peers.peer(snapshot, ix));
         // A peer that got its number within this burst is the same one without it.
         if place.segment() == p.place.segment() && p.stranger.is_some() && p.stranger == peer {
@@ -68,12 +70,12 @@ impl<F: Frame> Gateway<F> {
         }
         match snapshot.mesh(place.segment(), segment, place.peer()) {
             mesh if mesh == p.mesh => Decision::Drop(DropReason::SplitHorizon),
-            _ => Decision::Forward(place, segment),
+            _ => Decision::Forward(place),
         }
     }
 
     /// A frame to a MAC that is not known.
-    fn unknown<'s>(&self, bridge: &Bridge) -> Decision<'s> {
+    fn unknown(&self, bridge: &Bridge) -> Decision {
         match bridge.settings.flood_unknown {
             true => Decision::Flood(Class::Unknown),
             false => Decision::Drop(DropReason::UnknownUnicast),

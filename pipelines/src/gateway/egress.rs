@@ -49,11 +49,11 @@ impl<F: Frame> Gateway<F> {
         for next in places {
             self.counters.originated += 1;
             match turn.pool.copy(&frame) {
-                Some(copy) => self.forward_copy(turn, copy, p, place),
+                Some(copy) => self.forward(turn, copy, p, place),
                 None => self.counters.drop(turn.port, DropReason::NoMbuf),
             }
             place = next;
         }
-        self.forward_copy(turn, frame, p, place);
+        self.forward(turn, frame, p, place);
     }
 }

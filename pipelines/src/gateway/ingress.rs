@@ -4,6 +4,7 @@
 //! RFC 6936 §4 (UDP over IPv6 without checksum), RFC 1122 §3.2.1 (what a host checks).
 
 use super::DropReason;
+use super::decide::Decision;
 use super::parse::{self, Link, Parsed};
 use super::pipeline::Gateway;
 use super::tunnels::{Found, Outer, TunnelKey, Tunnels, checksum_holds};
@@ -22,35 +23,22 @@ const HEADERS: usize = 256;
 /// 01-80-C2-00-00-0x, but for the last digit.
 const LINK_LOCAL_CONTROL: u64 = 0x0180_c200_0000 >> 4;
 
-/// What a frame turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrival {
-    /// A tenant's: its lane says the rest.
-    Bridged,
-    /// For the gateway itself: ARP, neighbour discovery or ping on the underlay. The number says where its EtherType is.
-    Local(u16),
-    /// It taught this worker something, and goes no further.
-    Consumed,
-    /// Nothing that goes on.
-    Dropped(DropReason),
-}
-
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame; what is found out stands in its lane.
     #[inline(always)]
-    pub(super) fn ingress(&mut self, snapshot: &Snapshot, port: PortId, frame: &mut F, lane: &mut Parsed) -> Arrival {
+    pub(super) fn ingress(&mut self, snapshot: &Snapshot, port: PortId, frame: &mut F, lane: &mut Parsed) -> Decision {
         if frame.is_segmented() && !frame.pull(frame.len().min(HEADERS)) {
-            return Arrival::Dropped(DropReason::NoHeadroom);
+            return Decision::Drop(DropReason::NoHeadroom);
         }
         let len = frame.len();
         let Some((mut link, mut rest)) = Link::parse(frame.head()) else {
-            return Arrival::Dropped(DropReason::Truncated);
+            return Decision::Drop(DropReason::Truncated);
         };
         let (mut rest_at, mut tci, mut service) = (12, 0, false);
         if link.ether_type.is_tag() {
             service = link.ether_type == EtherType::SERVICE_VLAN;
             let Ok((tag, next, behind)) = Tag::parse(link.ether_type, rest) else {
-                return Arrival::Dropped(DropReason::Truncated);
+                return Decision::Drop(DropReason::Truncated);
             };
             (link.ether_type, rest_at, tci, rest) = (next, 16, tag.tci(), behind);
         }
@@ -62,7 +50,7 @@ impl<F: Frame> Gateway<F> {
                 tenant(snapshot, bridge, link, rest, len, lane)
             }
             Attachment::Underlay => match self.underlay(snapshot, port, link, rest_at, frame, lane) {
-                Ok(true) => return Arrival::Local(rest_at),
+                Ok(true) => return Decision::Local(rest_at),
                 Ok(false) => Ok(()),
                 Err(reason) => Err(reason),
             },
@@ -73,8 +61,8 @@ impl<F: Frame> Gateway<F> {
             Attachment::None => Err(DropReason::UnknownVlan),
         };
         match outcome {
-            Ok(()) => Arrival::Bridged,
-            Err(reason) => Arrival::Dropped(reason),
+            Ok(()) => Decision::Open,
+            Err(reason) => Decision::Drop(reason),
         }
     }
 
@@ -98,8 +86,10 @@ impl<F: Frame> Gateway<F> {
         let available = frame.len() - at;
         if link.to == own && link.ether_type == EtherType::IPV4 {
             if let Some(outer) = Outer::parse4(head, available, port)
-                && frame.ip_checksum() != Checksum::Bad
-                && (frame.ip_checksum() == Checksum::Good || checksum_holds(head))
+                && match frame.ip_checksum() {
+                    Checksum::Unknown => checksum_holds(head),
+                    said => said == Checksum::Good,
+                }
                 && let Some(found) = self.tunnels4.get(outer.key, snapshot, &self.peers)
             {
                 return found.enter(snapshot, &outer, at, head, lane).map(|()| false);
@@ -400,7 +390,7 @@ fn tenant(
     let secret = snapshot.secret();
     let tenant = u64::from(bridge.0) << 48;
     (lane.to, lane.from) = (tenant | link.to, tenant | link.from);
-    (lane.to_hash, lane.from_hash) = (secret.hash(lane.to), secret.hash(lane.from));
+    lane.flow_hash = lane.flow().hash(secret);
     (lane.bridge, lane.end) = (bridge, end as u32);
     let available = end.checked_sub(usize::from(lane.rest_at) + 2).ok_or(DropReason::Truncated)?;
     lane.inner.parse(link.ether_type, rest, available, secret, || secret.mix(link.to, link.from))

@@ -112,36 +112,37 @@ enum Learning {
 }
 
 impl<F: Frame> Gateway<F> {
-    /// The step, for one frame that came in by a port; `seconds` is `now` as well.
-    #[inline(always)]
+    /// The step, for one frame that came in by a port. Whether its source is where it was known to be: the same frame again would
+    /// teach nothing.
     pub(super) fn learn(
         &mut self,
         snapshot: &Snapshot,
         p: &Parsed,
         port: PortId,
         now: Time,
-        seconds: u64,
-    ) -> Result<(), DropReason> {
+    ) -> Result<bool, DropReason> {
+        let seconds = now.seconds();
         match self.macs.renew(p.from_hash, p.from, p.place, seconds) {
             Some(before) if self.shared => self.offer_again(snapshot, p, before, seconds),
             Some(_) => {}
             None => return self.learn_new(snapshot, p, port, now),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A source that is not known to be where the frame came from.
     #[cold]
-    fn learn_new(&mut self, snapshot: &Snapshot, p: &Parsed, port: PortId, now: Time) -> Result<(), DropReason> {
+    fn learn_new(&mut self, snapshot: &Snapshot, p: &Parsed, port: PortId, now: Time) -> Result<bool, DropReason> {
         let mac = MacAddr::from_bits(p.from);
         if snapshot.ports().iter().any(|port| port.mac == mac) {
             return Err(DropReason::SourceMac);
         }
         if let Some(at) = snapshot.endpoint(p.from_hash, p.from) {
-            if !self.is_at(snapshot, at, p) {
+            let is_at = self.is_at(snapshot, at, p);
+            if !is_at {
                 self.counters.count(Event::ConfiguredMacElsewhere);
             }
-            return Ok(());
+            return Ok(is_at);
         }
         // Its peer may have got a number since the burst was taken apart, with a frame before this one.
         if let Some(peer) = p.stranger
@@ -149,11 +150,11 @@ impl<F: Frame> Gateway<F> {
             && let place = Place::new(p.place.segment(), Some(ix))
             && self.macs.renew(p.from_hash, p.from, place, now.seconds()).is_some()
         {
-            return Ok(());
+            return Ok(false);
         }
         if self.is_held(p.from_hash, p.from, now) {
             self.counters.count(Event::FrozenMacElsewhere);
-            return Ok(());
+            return Ok(false);
         }
         let at = Whereabouts { segment: p.place.segment(), peer: self.origin(snapshot, p) };
         let sighting = match self.learn_at(snapshot, p.from, at, now.seconds()) {
@@ -176,7 +177,7 @@ impl<F: Frame> Gateway<F> {
         if self.shared {
             self.offer(snapshot, p, sighting, now.seconds());
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Counts and tells a move that was seen here, and freezes who moved too often.

@@ -23,6 +23,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod tunnels;
+mod ways;
 
 pub use counters::{Counters, DropReason, Event};
 pub use learn::{Fact, Sighting};

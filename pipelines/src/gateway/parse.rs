@@ -5,7 +5,8 @@
 //! Read first: RFC 791 §3.1, RFC 8200 §3 and §4, RFC 826, IEEE 802.3 §3.2.6.
 
 use super::DropReason;
-use crate::tables::{BridgeId, MeshId, Peer, Place, Secret};
+use super::decide::Decision;
+use crate::tables::{BridgeId, Flow, MeshId, Peer, Place, Secret};
 use crate::wire::{
     Arp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Ecn, EtherType, Icmpv6Type,
     IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp,
@@ -21,12 +22,16 @@ const DHCP6: u32 = (DHCP6_SERVER_PORT as u32) << 16 | DHCP6_CLIENT_PORT as u32;
 /// from call to call it would be copied, and wait for its own stores, once a call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Parsed {
-    /// Bridge and destination MAC, and its hash.
+    /// Bridge and destination MAC, and its hash where it is looked up.
     pub(super) to: u64,
     pub(super) to_hash: u64,
-    /// Bridge and source MAC, and its hash.
+    /// Bridge and source MAC, and its hash where it is looked up.
     pub(super) from: u64,
     pub(super) from_hash: u64,
+    /// The hash of [`Parsed::flow`].
+    pub(super) flow_hash: u64,
+    /// What is to become of it.
+    pub(super) decision: Decision,
     /// Where it came in. From a tunnel, the peer is missing while it has no number.
     pub(super) place: Place,
     pub(super) bridge: BridgeId,
@@ -49,6 +54,12 @@ pub(super) struct Parsed {
 }
 
 impl Parsed {
+    /// What makes it one of a row of frames that all go the same way.
+    #[inline(always)]
+    pub(super) fn flow(&self) -> Flow {
+        Flow::new(self.from, self.to, self.place)
+    }
+
     /// Length behind the Ethernet header, bytes: what an MTU limits. A tag that the frame carries along counts.
     #[inline]
     pub(super) fn payload_len(&self) -> usize {
@@ -251,7 +262,7 @@ fn transport(protocol: IpProtocol, payload: &[u8], len: usize) -> Result<u32, Dr
 #[inline(always)]
 pub(super) fn combine_ecn(outer: TrafficClass, inner: &Inner) -> Result<Option<Ecn>, DropReason> {
     // Not-ECT and ECT(0) outside change nothing inside: nearly every frame.
-    if outer.ecn().bits() & 1 == 0 { Ok(None) } else { combine_marked(outer.ecn(), inner) }
+    if outer.0 & 1 == 0 { Ok(None) } else { combine_marked(outer.ecn(), inner) }
 }
 
 #[cold]

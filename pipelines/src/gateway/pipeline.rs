@@ -1,12 +1,11 @@
 //! The way of a burst, every step visible. A step is a file of its name.
 //!
-//! Three passes over the burst, so that memory latency overlaps: take every frame apart; read the cache lines where
-//! their entries are; then learn, decide, rewrite and send, frame by frame.
+//! Three passes over the burst, so that memory latency overlaps: take every frame apart; look up, all together, where its like
+//! went, and learn and decide for those of which nothing is known yet in this second; rewrite and send, frame by frame.
 
 use super::counters::{Counters, DropReason};
 use super::decide::Decision;
 use super::flap::Movers;
-use super::ingress::Arrival;
 use super::learn::Fact;
 use super::meter::Meter;
 use super::notice::{Notice, Notices};
@@ -14,7 +13,8 @@ use super::parse::{Note, Parsed};
 use super::resolve::Held;
 use super::snoop::BINDING_OFFERS;
 use super::tunnels::{Key4, Key6, Tunnels};
-use crate::tables::{BindingTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
+use super::ways::Ways;
+use crate::tables::{BindingTable, FlowTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -66,6 +66,9 @@ pub struct Gateway<F> {
     pub(super) macs: MacTable,
     pub(super) bindings: BindingTable,
     pub(super) peers: PeerTable,
+    /// Where frames between known hosts went in this second.
+    flows: FlowTable,
+    pub(super) ways: Ways,
     pub(super) tunnels4: Tunnels<Key4>,
     pub(super) tunnels6: Tunnels<Key6>,
     pub(super) neighbours: NeighbourTable,
@@ -93,6 +96,8 @@ impl<F: Frame> Gateway<F> {
             macs: MacTable::new(secret, limits.macs, limits.bridges),
             bindings: BindingTable::new(secret, limits.bindings, limits.bridges),
             peers: PeerTable::new(secret, limits.peers, limits.learned_peers),
+            flows: FlowTable::new(limits.macs / 2),
+            ways: Ways::new((limits.peers + limits.learned_peers + limits.bridges).clamp(1024, 65_536)),
             tunnels4: Tunnels::new(),
             tunnels6: Tunnels::new(),
             neighbours: NeighbourTable::new(secret, limits.neighbours),
@@ -122,79 +127,138 @@ impl<F: Frame> Gateway<F> {
         out: &mut impl Egress<F>,
     ) {
         self.counters.received += burst.len() as u64;
-        let mut lanes = core::mem::take(&mut self.lanes);
-        let mut arrivals = heapless::Vec::<Arrival, BURST>::new();
-        for (frame, lane) in burst.iter_mut().zip(lanes.iter_mut()) {
-            // There are as many lanes, and as much room here, as a burst has frames.
-            let mut arrival = self.ingress(snapshot, port, frame, lane);
-            if arrival == Arrival::Bridged && lane.is_noted() {
-                arrival = self.examine(snapshot, now, port, frame, lane);
-            }
-            let _ = arrivals.push(arrival);
-        }
-        self.fetch(snapshot, &lanes[..arrivals.len()]);
-        let seconds = now.seconds();
-        for (arrival, lane) in arrivals.iter_mut().zip(lanes.iter()) {
-            if *arrival == Arrival::Bridged
-                && let Err(reason) = self.learn(snapshot, lane, port, now, seconds)
-            {
-                *arrival = Arrival::Dropped(reason);
+        let mut all = core::mem::take(&mut self.lanes);
+        for (frame, lane) in burst.iter_mut().zip(all.iter_mut()) {
+            lane.decision = self.ingress(snapshot, port, frame, lane);
+            if lane.decision == Decision::Open && lane.is_noted() {
+                lane.decision = self.examine(snapshot, now, port, frame, lane);
             }
         }
-        let mut decisions = heapless::Vec::<Decision<'_>, BURST>::new();
-        for (arrival, lane) in arrivals.iter().zip(lanes.iter()) {
-            let _ = decisions.push(match arrival {
-                Arrival::Bridged if lane.inner.note != Note::None => Decision::Suppress,
-                Arrival::Bridged => self.decide(snapshot, lane, seconds),
-                Arrival::Local(rest_at) => Decision::Local(*rest_at),
-                Arrival::Consumed => Decision::Consume,
-                Arrival::Dropped(reason) => Decision::Drop(*reason),
-            });
+        // There are as many lanes as a burst has frames.
+        let lanes = &mut all[..burst.len()];
+        let stamp = self.stamp(snapshot, now);
+        let open = self.recall(lanes, stamp);
+        if open != 0 {
+            self.consider(snapshot, port, now, stamp, lanes, open);
         }
-        let mut turn = Turn { snapshot, now, port, pool, out };
-        for ((frame, decision), lane) in burst.drain(..).zip(&decisions).zip(lanes.iter()) {
-            self.carry_out(&mut turn, frame, lane, *decision);
+        let stamp = self.stamp(snapshot, now);
+        let mut turn = Turn { snapshot, now, stamp, port, pool, out };
+        for (frame, lane) in burst.drain(..).zip(lanes.iter()) {
+            self.carry_out(&mut turn, frame, lane, lane.decision);
         }
-        self.lanes = lanes;
+        self.lanes = all;
         pool.free(&mut self.refused);
     }
 
     /// Does with a frame what was decided.
     #[inline(always)]
-    pub(super) fn carry_out<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, lane: &Parsed, decision: Decision<'_>)
+    pub(super) fn carry_out<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, lane: &Parsed, decision: Decision)
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
         match decision {
-            Decision::Forward(place, segment) => self.forward(turn, frame, lane, place, segment),
+            Decision::Forward(place) => self.forward(turn, frame, lane, place),
             Decision::Flood(class) => self.flood(turn, frame, lane, class),
-            Decision::Local(rest_at) => self.local(turn, frame, usize::from(rest_at)),
+            Decision::Local(rest_at) => {
+                self.local(turn, frame, usize::from(rest_at));
+                // It may have taught the gateway a next hop.
+                turn.stamp = self.stamp(turn.snapshot, turn.now);
+            }
             Decision::Suppress => self.suppress(turn, frame, lane),
             Decision::Consume => self.consume(frame),
             Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
+            // None is left.
+            Decision::Open => self.refuse(turn.port, frame, DropReason::UnknownUnicast),
         }
     }
 
-    /// Reads the cache lines in which the burst's entries most likely are, all before any is needed: the loads do not
-    /// depend on each other, so the processor has them under way together.
-    #[inline]
-    fn fetch(&self, snapshot: &Snapshot, lanes: &[Parsed]) {
-        let endpoints = snapshot.endpoint_count() > 0;
-        let mut sum = 0u64;
-        // The lane of a frame that was dropped holds an older one's hashes: a read in vain, and a branch saved.
-        for lane in lanes {
-            // Where there are endpoints, most destinations are: the table of learned ones is asked for the others.
-            sum ^= self.macs.touch(lane.from_hash);
-            sum ^= if endpoints { snapshot.touch_endpoint(lane.to_hash) } else { self.macs.touch(lane.to_hash) };
+    /// The second, and the state of all tables that say where frames go: what was found out under the same stamp holds.
+    #[inline(always)]
+    pub(super) fn stamp(&self, snapshot: &Snapshot, now: Time) -> u64 {
+        // Each of them only grows, and so does their sum whenever one does.
+        let state = snapshot.generation + self.macs.moves() + self.peers.releases() + self.neighbours.changes();
+        1 << 63 | state << 32 | u64::from(now.seconds() as u32)
+    }
+
+    /// Decides on the frames whose like went the same way already, and answers which are still open, a bit each.
+    #[inline(always)]
+    fn recall(&self, lanes: &mut [Parsed], stamp: u64) -> u64 {
+        // One read of each line before any is needed: the loads do not depend on each other, so the processor has them under way
+        // together. The lane of a frame that was dropped holds an older one's hash: a read in vain, and a branch saved.
+        let near = lanes.iter().fold(0, |sum, lane| sum ^ self.flows.touch(lane.flow_hash));
+        black_box(near);
+        let mut open = 0;
+        for (n, lane) in lanes.iter_mut().enumerate() {
+            if lane.decision == Decision::Open {
+                match self.flows.get(lane.flow_hash, lane.flow(), stamp) {
+                    Some(place) if lane.inner.note == Note::None => lane.decision = Decision::Forward(place),
+                    _ => open |= 1 << n,
+                }
+            }
         }
-        black_box(sum);
+        open
+    }
+
+    /// Learns and decides, for the open ones.
+    #[inline(never)]
+    fn consider(&mut self, snapshot: &Snapshot, port: PortId, now: Time, before: u64, lanes: &mut [Parsed], open: u64) {
+        let seconds = now.seconds();
+        let mut settled = self.learn_all(snapshot, port, now, lanes, open);
+        let (mut open, stamp) = (open, self.stamp(snapshot, now));
+        if stamp != before {
+            // One of them has moved: what was recalled may be wrong by now, even for frames before it.
+            let recalled = |lane: &Parsed| matches!(lane.decision, Decision::Forward(_));
+            let again = (lanes.iter().enumerate()).fold(0, |all, (n, lane)| all | u64::from(recalled(lane)) << n);
+            lanes.iter_mut().filter(|lane| recalled(lane)).for_each(|lane| lane.decision = Decision::Open);
+            settled |= self.learn_all(snapshot, port, now, lanes, again);
+            open |= again;
+        }
+        let stamp = self.stamp(snapshot, now);
+        for n in bits(open) {
+            let lane = &mut lanes[n];
+            if lane.decision != Decision::Open {
+                continue;
+            }
+            if lane.inner.note != Note::None {
+                lane.decision = Decision::Suppress;
+                continue;
+            }
+            lane.decision = self.decide(snapshot, lane, seconds);
+            if let (Decision::Forward(place), true) = (lane.decision, settled & 1 << n != 0) {
+                self.flows.put(lane.flow_hash, lane.flow(), stamp, place);
+            }
+        }
+    }
+
+    /// Learns from the lanes whose bits are set, and answers which of them taught nothing new.
+    fn learn_all(&mut self, snapshot: &Snapshot, port: PortId, now: Time, lanes: &mut [Parsed], which: u64) -> u64 {
+        let (secret, endpoints) = (snapshot.secret(), snapshot.endpoint_count() > 0);
+        let mut near = 0;
+        for n in bits(which) {
+            let lane = &mut lanes[n];
+            (lane.to_hash, lane.from_hash) = (secret.hash(lane.to), secret.hash(lane.from));
+            near ^= self.macs.touch(lane.from_hash);
+            // Where there are endpoints, most destinations are: the table of learned ones is asked for the others.
+            near ^= if endpoints { snapshot.touch_endpoint(lane.to_hash) } else { self.macs.touch(lane.to_hash) };
+        }
+        black_box(near);
+        let mut settled = 0;
+        for n in bits(which) {
+            match self.learn(snapshot, &lanes[n], port, now) {
+                Ok(known) => settled |= u64::from(known) << n,
+                Err(reason) => lanes[n].decision = Decision::Drop(reason),
+            }
+        }
+        settled
     }
 
     /// What is due by time, not by frames: next hops to ask again, entries to forget. Called about every millisecond.
     pub fn tick<P: Pool<Frame = F>>(&mut self, snapshot: &Snapshot, now: Time, pool: &mut P, out: &mut impl Egress<F>) {
-        let mut turn = Turn { snapshot, now, port: PortId(0), pool, out };
+        let stamp = self.stamp(snapshot, now);
+        let mut turn = Turn { snapshot, now, stamp, port: PortId(0), pool, out };
         self.resolve_due(&mut turn);
+        turn.stamp = self.stamp(snapshot, now);
         self.probe_due(&mut turn);
         self.forget(snapshot, now);
         (self.neighbour_offers, self.binding_offers) = (NEIGHBOUR_OFFERS, BINDING_OFFERS);
@@ -283,10 +347,24 @@ impl<F: Frame> Gateway<F> {
     }
 }
 
+/// The numbers of the bits that are set, ascending.
+fn bits(mut set: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let lowest = set.checked_sub(1)?;
+        let n = set.trailing_zeros() as usize;
+        set &= lowest;
+        Some(n)
+    })
+}
+
+const _: () = assert!(BURST <= 64);
+
 /// What a step needs of the world, besides the gateway's own tables.
 pub(super) struct Turn<'a, P, E> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) now: Time,
+    /// [`Gateway::stamp`] of now.
+    pub(super) stamp: u64,
     /// The port that the frame came in on.
     pub(super) port: PortId,
     pub(super) pool: &'a mut P,

@@ -93,7 +93,7 @@ impl<F: Frame> Gateway<F> {
         let lane =
             Parsed { to, from, bridge: binding.bridge, rest_at: 12, end: len as u32, inner, ..Parsed::default() };
         let arrived = core::mem::replace(&mut turn.port, port);
-        self.forward_copy(turn, frame, &lane, place);
+        self.forward(turn, frame, &lane, place);
         turn.port = arrived;
     }
 

@@ -10,8 +10,8 @@
 //! Read first: RFC 826, RFC 5227 §1.1 and §2.4, RFC 4861 §7.2, RFC 9161 §3.1 and §3.5, RFC 7513 §7 (DHCP).
 
 use super::counters::{DropReason, Event};
+use super::decide::Decision;
 use super::guard::{Title, title};
-use super::ingress::Arrival;
 use super::learn::Fact;
 use super::parse::{self, Note, Parsed};
 use super::pipeline::Gateway;
@@ -89,8 +89,8 @@ impl<F: Frame> Gateway<F> {
         port: PortId,
         frame: &mut F,
         lane: &mut Parsed,
-    ) -> Arrival {
-        self.judge(snapshot, now, port, frame, lane).unwrap_or_else(Arrival::Dropped)
+    ) -> Decision {
+        self.judge(snapshot, now, port, frame, lane).unwrap_or_else(Decision::Drop)
     }
 
     fn judge(
@@ -100,7 +100,7 @@ impl<F: Frame> Gateway<F> {
         _port: PortId,
         frame: &mut F,
         lane: &mut Parsed,
-    ) -> Result<Arrival, DropReason> {
+    ) -> Result<Decision, DropReason> {
         let note = core::mem::take(&mut lane.inner.note);
         let end = lane.end as usize;
         // All of it is needed where more than fixed headers is read.
@@ -124,7 +124,7 @@ impl<F: Frame> Gateway<F> {
             return Err(DropReason::Spoofed);
         }
         if note == Note::None || !ours {
-            return Ok(Arrival::Bridged);
+            return Ok(Decision::Open);
         }
         let settings = snapshot.bridge(lane.bridge).ok_or(DropReason::UnknownVlan)?.settings;
         let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC);
@@ -135,11 +135,11 @@ impl<F: Frame> Gateway<F> {
             asked_for |= note == Note::Nd && said.kind == Kind::Announcement && news == News::Answer;
         }
         match said.kind {
-            _ if asked_for => return Ok(Arrival::Consumed),
+            _ if asked_for => return Ok(Decision::Consume),
             Kind::Question => lane.inner.note = note,
             Kind::Announcement | Kind::Other => {}
         }
-        Ok(Arrival::Bridged)
+        Ok(Decision::Open)
     }
 
     /// Learns what is claimed, which the claimant may.

@@ -160,7 +160,7 @@ impl<F: Frame> Gateway<F> {
                 self.counters.count(Event::NdSuppressed);
             }
         }
-        self.forward_copy(turn, frame, &lane, back);
+        self.forward(turn, frame, &lane, back);
     }
 }
 

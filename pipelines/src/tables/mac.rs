@@ -28,9 +28,12 @@ impl Place {
         Self(u64::from(segment.0) | peer << 20)
     }
 
+    /// No place that a host could be at.
+    pub(crate) const NOWHERE: Self = Self(u64::MAX);
+
     /// As a number of 40 bits.
     #[inline]
-    pub(super) fn to_bits(self) -> u64 {
+    pub(crate) fn to_bits(self) -> u64 {
         self.0
     }
 
@@ -104,6 +107,7 @@ pub struct MacTable {
     len: usize,
     per_bridge: Vec<u32>,
     cursor: usize,
+    moves: u64,
 }
 
 impl MacTable {
@@ -118,6 +122,7 @@ impl MacTable {
             len: 0,
             per_bridge: vec![0; bridges],
             cursor: 0,
+            moves: 0,
         }
     }
 
@@ -139,6 +144,13 @@ impl MacTable {
     /// How many of a bridge it holds.
     pub fn len_of(&self, bridge: BridgeId) -> u32 {
         self.per_bridge.get(bridge.index()).copied().unwrap_or(0)
+    }
+
+    /// How often a MAC moved or was taken away: until then, all that were found are where they were. Those that age out are not
+    /// counted: what was found is looked up again every second.
+    #[inline]
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// Brings the place of an entry near. The result only keeps the read from being optimised away.
@@ -177,6 +189,7 @@ impl MacTable {
         if let Some((b, s)) = buckets::find(&self.buckets, self.secret.hash(key), key) {
             let before = LearnedMac::unpack(self.buckets[b].values[s]);
             self.buckets[b].values[s] = entry.pack();
+            self.moves += 1;
             return LearnOutcome::Moved(before.place);
         }
         let Some(count) = self.per_bridge.get_mut((key >> 48) as usize) else { return LearnOutcome::Full };
@@ -229,6 +242,7 @@ impl MacTable {
     pub(crate) fn remove(&mut self, hash: u64, key: u64) -> Option<LearnedMac> {
         let (b, s) = buckets::find(&self.buckets, hash, key)?;
         self.buckets[b].keys[s] = 0;
+        self.moves += 1;
         self.len -= 1;
         if let Some(count) = self.per_bridge.get_mut((key >> 48) as usize) {
             *count -= 1;

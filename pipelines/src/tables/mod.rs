@@ -3,6 +3,7 @@
 mod binding;
 mod buckets;
 mod cow;
+mod flow;
 mod ids;
 mod mac;
 mod neighbour;
@@ -13,6 +14,7 @@ mod snapshot;
 
 pub use binding::{BindOutcome, Binding, BindingDue, BindingTable, Manners};
 pub use buckets::Secret;
+pub(crate) use flow::{Flow, FlowTable};
 pub use ids::{BridgeId, GuardIx, MeshId, PeerIx, PortId, SegmentIx, VtepIx};
 pub(crate) use mac::KEYS;
 pub use mac::{LearnOutcome, LearnedMac, MacTable, Place};
@@ -22,7 +24,6 @@ pub use objects::{
     SegmentKind, Vtep,
 };
 pub use peer::PeerTable;
-pub(crate) use peer::{PeerEntry, Resolution, Shape};
 pub(crate) use recent::{Recent, RecentTable};
 pub(crate) use snapshot::mac_key;
 pub use snapshot::{Full, Snapshot};

@@ -92,7 +92,8 @@ pub struct NeighbourTable {
     cursor: usize,
     /// Where a number to reuse was last looked for, and how often one was found.
     hand: usize,
-    reuses: u64,
+    /// How often frames had to go another way because of what was found out.
+    changes: u64,
 }
 
 /// A key for a neighbour: of an IPv6 one only a keyed hash, so that what is found is to be compared.
@@ -113,7 +114,7 @@ impl NeighbourTable {
             capacity,
             cursor: 0,
             hand: 0,
-            reuses: 0,
+            changes: 0,
         }
     }
 
@@ -208,17 +209,17 @@ impl NeighbourTable {
                 if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
                     self.index[b].keys[s] = 0;
                 }
-                self.reuses += 1;
+                self.changes += 1;
                 return Some(self.hand);
             }
         }
         None
     }
 
-    /// How often a number was given to another neighbour: until then, a number stands for one.
+    /// How often a MAC or a neighbour changed, or one failed or was tried again: until then, frames go as they went.
     #[inline]
-    pub(crate) fn reuses(&self) -> u64 {
-        self.reuses
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Takes note that `address` on a port has said what its MAC is. Its number, and whether that is news, if it can be
@@ -230,6 +231,7 @@ impl NeighbourTable {
             return None;
         }
         let news = entry.mac != mac || entry.state != NeighbourState::Reachable;
+        self.changes += u64::from(news);
         (entry.mac, entry.state, entry.attempts) = (mac, NeighbourState::Reachable, 0);
         (entry.due, entry.wanted) = (now + REACHABLE, false);
         Some((number, news))
@@ -273,6 +275,7 @@ impl NeighbourTable {
                 }
                 NeighbourState::Stale | NeighbourState::Resolving if entry.attempts >= ATTEMPTS => {
                     (entry.state, entry.attempts, entry.due) = (NeighbourState::Failed, 0, now + FAILED);
+                    self.changes += 1;
                     each(Due::Failed(number));
                 }
                 NeighbourState::Resolving if entry.attempts == 0 => {}
@@ -286,6 +289,7 @@ impl NeighbourTable {
                 }
                 NeighbourState::Failed => {
                     (entry.state, entry.attempts, entry.wanted) = (NeighbourState::Resolving, 0, false);
+                    self.changes += 1;
                 }
             }
         }
@@ -369,7 +373,7 @@ mod tests {
         t.confirm(PORT, hop(2), MAC, at(0));
         assert_eq!(t.want(PORT, VTEP, hop(4), None, at(10)), None, "both are needed");
         assert_eq!(t.want(PORT, VTEP, hop(4), None, at(40_000)), Some(0), "the first was not wanted for long");
-        assert_eq!((t.reuses(), t.entries()[0].address), (1, hop(4)));
+        assert_eq!((t.changes(), t.entries()[0].address), (2, hop(4)), "one confirmed, one given up");
         assert_eq!(t.confirm(PORT, hop(2), MAC, at(40_000)), None);
         t.ask_now(0, at(40_000));
         assert_eq!(t.want(PORT, VTEP, hop(5), None, at(40_000)), None);
