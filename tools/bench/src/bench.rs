@@ -11,7 +11,7 @@ use crate::program::weir::{FIRST_PCAP_MAC, Weir};
 use crate::program::{Program, Setting};
 use crate::report::{CaseReport, Circumstances, ControlReport, Measured, Report};
 use crate::trace::Traffic;
-use crate::verify::Verified;
+use crate::verify::{Mismatch, Verified};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -101,13 +101,21 @@ impl Bench {
         Ok(self.prepare(&setting)?.1)
     }
 
-    /// Measures everything.
-    pub fn measure(self, options: &Options, effort: Effort, work: &Work) -> Result<Vec<Report>> {
+    /// Measures everything. A case in which Weir is disqualified has no report; the others' come all the same, and beside
+    /// them the first [`Mismatch`].
+    pub fn measure(self, options: &Options, effort: Effort, work: &Work) -> Result<(Vec<Report>, Result<()>)> {
         let circumstances = self.circumstances(options)?;
-        let mut reports = Vec::new();
+        let (mut reports, mut verdict) = (Vec::new(), Ok(()));
         for traffic in &work.traffics {
-            let report = self.case(options, effort, *traffic, circumstances.clone())?;
-            reports.push(Report::Traffic(Box::new(report)));
+            match self.case(options, effort, *traffic, circumstances.clone()) {
+                Ok(report) => reports.push(Report::Traffic(Box::new(report))),
+                Err(e) if e.downcast_ref::<Mismatch>().is_some() => {
+                    let e = e.context(format!("{}, {} flows", traffic.case, traffic.flows));
+                    eprintln!("{e:#}");
+                    verdict = verdict.and(Err(e));
+                }
+                Err(e) => return Err(e),
+            }
         }
         if let (Some(scale), Some(weir)) = (work.control, &self.weir) {
             for trial in 1..=options.trials.unwrap_or(1) {
@@ -117,7 +125,7 @@ impl Bench {
                 reports.push(Report::Control(Box::new(ControlReport { case: "control", figures, circumstances })));
             }
         }
-        Ok(reports)
+        Ok((reports, verdict))
     }
 
     fn case(

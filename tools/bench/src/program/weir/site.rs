@@ -20,8 +20,8 @@ pub fn port_names(case: Case) -> (&'static str, &'static str) {
 
 /// The `tables` of `weir.toml` for a case.
 pub fn tables(traffic: Traffic) -> String {
-    let macs = traffic.macs * 2 + 1024;
-    format!("macs = {macs}, endpoints = {macs}")
+    let (macs, bindings) = (traffic.macs * 2 + 1024, traffic.flows * 2 + 1024);
+    format!("macs = {macs}, endpoints = {macs}, bindings = {bindings}")
 }
 
 /// `weir.toml`, with ports by name and device. The source stands first, so that it is the process's first `net_pcap`.
