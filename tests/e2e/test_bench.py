@@ -36,6 +36,13 @@ def test_a_flooded_frame_is_counted_by_its_copies(lab):
     assert result["net"] is None and "ovs_cycles_per_packet" not in result
 
 
+def test_suppressed_requests_are_counted_by_their_answers(lab):
+    result = measured(lab, "arp", "--flows", 64)
+    assert result["verified"]["frames"] == 128
+    assert result["requests_per_second"] == pytest.approx(result["tsc_hz"] / result["cycles_per_packet"])
+    assert "ovs_cycles_per_packet" not in result
+
+
 @pytest.mark.parametrize("case", ["vlan-nvgre", "nvgre-vlan", "vlan-geneve"])
 def test_open_vswitch_is_measured_with_every_tunnel(case, lab):
     result = measured(lab, case, "--flows", 64, "--skip", "weir")
