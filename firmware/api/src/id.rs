@@ -85,6 +85,21 @@ impl Mac {
         self.0
     }
 
+    /// Writes it behind what `out` has.
+    pub fn push_to(self, out: &mut String) {
+        out.push_str(std::str::from_utf8(&self.text()).unwrap_or_default());
+    }
+
+    fn text(self) -> [u8; 17] {
+        // By hand: a million of them are written with a large state.
+        let digit = |n: u8| b"0123456789abcdef"[usize::from(n & 0xf)];
+        let mut text = [b':'; 17];
+        for (place, octet) in text.chunks_mut(3).zip(self.0) {
+            (place[0], place[1]) = (digit(octet >> 4), digit(octet));
+        }
+        text
+    }
+
     fn number(self) -> u64 {
         let [a, b, c, d, e, f] = self.0;
         u64::from_be_bytes([0, 0, a, b, c, d, e, f])
@@ -134,13 +149,7 @@ impl FromStr for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By hand: a million of them are written with a large state.
-        let digit = |n: u8| b"0123456789abcdef"[usize::from(n & 0xf)];
-        let mut text = [b':'; 17];
-        for (place, octet) in text.chunks_mut(3).zip(self.0) {
-            (place[0], place[1]) = (digit(octet >> 4), digit(octet));
-        }
-        f.pad(std::str::from_utf8(&text).unwrap_or_default())
+        f.pad(std::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 
@@ -201,8 +210,10 @@ fn vni(s: &str) -> Result<u32, IdError> {
 impl FromStr for SegmentId {
     type Err = IdError;
     fn from_str(s: &str) -> Result<Self, IdError> {
-        let parts: Vec<&str> = s.split('/').collect();
-        match parts[..] {
+        // One more than the longest has, and no allocation: there may be a million of them to read.
+        let mut parts = [""; 5];
+        let count = parts.iter_mut().zip(s.split('/')).map(|(place, part)| *place = part).count();
+        match parts[..count] {
             ["vlan", port, "untagged"] => Ok(Self::Vlan { port: port.parse()?, vid: None }),
             ["vlan", port, number] => {
                 let vid = vid(number, "a VLAN ID from 1 to 4094, or untagged")?;
@@ -252,7 +263,9 @@ pub struct Location {
 impl FromStr for Location {
     type Err = IdError;
     fn from_str(s: &str) -> Result<Self, IdError> {
-        let tunnel = s.rsplit_once('/').and_then(|(id, peer)| Some((id.parse::<SegmentId>().ok()?, peer)));
+        let local = s.starts_with("vlan/") || s.starts_with("qinq/");
+        let tunnel =
+            s.rsplit_once('/').filter(|_| !local).and_then(|(id, peer)| Some((id.parse::<SegmentId>().ok()?, peer)));
         if let Some((segment, peer)) = tunnel.filter(|(segment, _)| segment.is_tunnel()) {
             let peer = peer.parse().map_err(|_| IdError::new("a peer's IP address", peer))?;
             return Ok(Self { segment, peer: Some(peer) });

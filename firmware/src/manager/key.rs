@@ -51,7 +51,15 @@ impl ObjectKey {
             Self::Bridge(name) | Self::Vtep(name) => name.to_string(),
             Self::Segment(id) => id.to_string(),
             Self::Peer(segment, address) => format!("{segment}/{address}"),
-            Self::Endpoint(bridge, mac) => [bridge.as_str(), "/", &mac.to_string()].concat(),
+            Self::Endpoint(bridge, mac) => {
+                // A large batch is answered with one of these for each endpoint.
+                let bridge = bridge.as_str();
+                let mut id = String::with_capacity(bridge.len() + 18);
+                id.push_str(bridge);
+                id.push('/');
+                mac.push_to(&mut id);
+                id
+            }
         }
     }
 

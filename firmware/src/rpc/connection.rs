@@ -6,7 +6,7 @@
 
 use super::parse::{self, Parsed, Refused};
 use super::{Answer, Job};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -158,8 +158,10 @@ impl<'a> Connection<'a> {
         let mut searched = 0;
         let mut deadline = None;
         loop {
-            if let Some(at) = self.line[searched..].iter().position(|&b| b == b'\n') {
-                return Ok(searched + at);
+            // Searches word by word, where `position` would go byte by byte.
+            let looked = (&self.line[searched..]).skip_until(b'\n')?;
+            if self.line[..searched + looked].ends_with(b"\n") {
+                return Ok(searched + looked - 1);
             }
             searched = self.line.len();
             if !self.line.is_empty() && deadline.is_none() {

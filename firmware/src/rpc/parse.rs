@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use weir_api::message::{Call, Error, Version, code};
+use weir_api::message::{Apply, Call, Error, Version, code};
 
 /// A request that could be read.
 #[derive(Debug, PartialEq)]
@@ -45,12 +45,34 @@ struct Envelope<'a> {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
+/// A right `apply`, which may be of a million objects.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApplyRequest {
+    #[serde(rename = "jsonrpc")]
+    _jsonrpc: Version,
+    id: u64,
+    #[serde(rename = "method")]
+    _method: ApplyMethod,
+    params: Apply,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ApplyMethod {
+    Apply,
+}
+
 /// Reads one line, without its line feed.
 ///
 /// # Errors
 /// [`Refused`], with the code, path and value that the RPC reference promises.
 pub fn parse(line: &[u8]) -> Result<Parsed, Refused> {
     let text = std::str::from_utf8(line).map_err(|e| no_json(&format!("not UTF-8 at byte {}", e.valid_up_to())))?;
+    // What is no right apply, whatever else it may be, is read again to say so.
+    if let Ok(ApplyRequest { id, params, .. }) = serde_json::from_str(text) {
+        return Ok(Parsed { id, call: Call::Apply(params) });
+    }
     let envelope: Envelope = match serde_json::from_str(text) {
         Ok(envelope) => envelope,
         Err(e) if e.is_data() => return Err(no_request(text, &e)),
