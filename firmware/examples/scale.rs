@@ -98,7 +98,12 @@ fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize) -> Ou
         println!("  batch {} {:.3}", id + 1, took.as_secs_f64());
     }
     println!("apply_seconds {:.3}", total.as_secs_f64());
-    let one_more = |n: usize| endpoint(0, 1, 1).replace("02:00:00:00:00:00", &format!("06:00:00:00:00:{n:02x}"));
+    let one_more = |n: usize| {
+        let first = endpoint(0, 1, 1);
+        first
+            .replace("02:00:00:00:00:00", &format!("06:00:00:00:00:{n:02x}"))
+            .replace("172.16.0.0", &format!("10.9.9.{n}"))
+    };
     let mut each = (0..20).map(|n| ask(&request(n, &[one_more(n)]))).collect::<Outcome<Vec<_>>>()?;
     each.sort_unstable();
     println!(
