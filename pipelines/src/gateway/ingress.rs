@@ -7,7 +7,7 @@ use super::DropReason;
 use super::decide::Decision;
 use super::parse::{self, Link, Parsed};
 use super::pipeline::Gateway;
-use super::tunnels::{Found, Outer, TunnelKey, Tunnels, checksum_holds};
+use super::tunnels::{Found, Kind, checksum_holds};
 use crate::tables::{Attachment, BridgeId, Encap, Peer, Place, PortId, SegmentIx, SegmentKind, Snapshot, VtepIx};
 use crate::wire::{
     EtherType, GENEVE_PORT, Geneve, IpProtocol, Ipv4, Ipv6, MacAddr, Malformed, Nvgre, Tag, TrafficClass, Udp,
@@ -23,12 +23,45 @@ const HEADERS: usize = 256;
 /// 01-80-C2-00-00-0x, but for the last digit.
 const LINK_LOCAL_CONTROL: u64 = 0x0180_c200_0000 >> 4;
 
+/// What all frames of a burst on an underlay port have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Underlay {
+    /// The port's MAC.
+    own: u64,
+    /// [`Gateway::state`].
+    state: u64,
+}
+
 impl<F: Frame> Gateway<F> {
+    /// What holds for a whole burst, if the port's untagged frames are the underlay's.
+    pub(super) fn underlay_of(&self, snapshot: &Snapshot, port: PortId) -> Option<Underlay> {
+        let own = snapshot.ports().get(port.index())?.mac.to_bits();
+        let is = snapshot.attachment(port, false, 0) == Attachment::Underlay;
+        is.then(|| Underlay { own, state: self.state(snapshot, port) })
+    }
+
+    /// The state of the tables that say what is behind a tunnel, and the port.
+    fn state(&self, snapshot: &Snapshot, port: PortId) -> u64 {
+        1 << 63 | (snapshot.generation + self.peers.releases()) << 16 | u64::from(port.0)
+    }
+
     /// The step, for one frame; what is found out stands in its lane.
     #[inline(always)]
-    pub(super) fn ingress(&mut self, snapshot: &Snapshot, port: PortId, frame: &mut F, lane: &mut Parsed) -> Decision {
+    pub(super) fn ingress(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        underlay: Option<Underlay>,
+        frame: &mut F,
+        lane: &mut Parsed,
+    ) -> Decision {
         if frame.is_segmented() && !frame.pull(frame.len().min(HEADERS)) {
             return Decision::Drop(DropReason::NoHeadroom);
+        }
+        if let Some(Underlay { own, state }) = underlay
+            && let Some(outcome) = self.known_tunnel(snapshot, own, state, frame, lane)
+        {
+            return outcome.map_or_else(Decision::Drop, |()| Decision::Open);
         }
         let len = frame.len();
         let Some((mut link, mut rest)) = Link::parse(frame.head()) else {
@@ -49,7 +82,7 @@ impl<F: Frame> Gateway<F> {
                 (lane.place, lane.secure) = (Place::new(ix, None), secure);
                 tenant(snapshot, bridge, link, rest, len, lane)
             }
-            Attachment::Underlay => match self.underlay(snapshot, port, link, rest_at, frame, lane) {
+            Attachment::Underlay => match self.underlay(snapshot, port, link, usize::from(rest_at) + 2, frame, lane) {
                 Ok(true) => return Decision::Local(rest_at),
                 Ok(false) => Ok(()),
                 Err(reason) => Err(reason),
@@ -66,47 +99,39 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    /// A frame on the underlay: whether it is for the gateway itself; else it came in a tunnel.
+    /// A frame of a tunnel that is known, on a port that is the underlay's; else `None`, and it is to be looked at in full.
     #[inline(always)]
-    fn underlay(
-        &mut self,
+    fn known_tunnel(
+        &self,
         snapshot: &Snapshot,
-        port: PortId,
-        link: Link,
-        rest_at: u16,
+        own: u64,
+        state: u64,
         frame: &F,
         lane: &mut Parsed,
-    ) -> Result<bool, DropReason> {
-        let own = snapshot.ports().get(port.index()).map_or(0, |p| p.mac.to_bits());
-        if parse::is_group(link.from) || link.from == 0 || link.from == own {
-            return Err(DropReason::SourceMac);
+    ) -> Option<Result<(), DropReason>> {
+        let head = frame.head();
+        let known = self.tunnels.get(head, frame.len(), snapshot.secret(), state)?;
+        let (link, _) = Link::parse(head)?;
+        if !is_a_hosts(link.from) || link.from == own {
+            return None;
         }
-        let at = usize::from(rest_at) + 2;
-        let head = frame.head().get(at..).unwrap_or(&[]);
-        let available = frame.len() - at;
-        if link.to == own && link.ether_type == EtherType::IPV4 {
-            if let Some(outer) = Outer::parse4(head, available, port)
-                && match frame.ip_checksum() {
-                    Checksum::Unknown => checksum_holds(head),
-                    said => said == Checksum::Good,
-                }
-                && let Some(found) = self.tunnels4.get(outer.key, snapshot, &self.peers)
-            {
-                return found.enter(snapshot, &outer, at, head, lane).map(|()| false);
+        if known.v4 {
+            let holds = match frame.ip_checksum() {
+                Checksum::Unknown => checksum_holds(&head[14..]),
+                said => said == Checksum::Good,
+            };
+            if !holds {
+                return None;
             }
-        } else if link.to == own
-            && link.ether_type == EtherType::IPV6
-            && let Some(outer) = Outer::parse6(head, available, port)
-            && let Some(found) = self.tunnels6.get(outer.key, snapshot, &self.peers)
-        {
-            return found.enter(snapshot, &outer, at, head, lane).map(|()| false);
         }
-        self.underlay_in_full(snapshot, port, link, at, frame, lane)
+        (lane.ecn, lane.stranger) = (None, None);
+        let span = Span { at: known.at, end: known.end, class: known.class };
+        Some(decapsulated(snapshot, known.found, span, head.get(known.at..)?, lane))
     }
 
-    /// The same, for what is not known yet, and for whatever is wrong or out of the ordinary.
+    /// A frame on the underlay, in full: whether it is for the gateway itself; else it came in a tunnel.
     #[inline(never)]
-    fn underlay_in_full(
+    fn underlay(
         &mut self,
         snapshot: &Snapshot,
         port: PortId,
@@ -115,8 +140,12 @@ impl<F: Frame> Gateway<F> {
         frame: &F,
         lane: &mut Parsed,
     ) -> Result<bool, DropReason> {
+        let own = snapshot.ports().get(port.index()).map_or(0, |p| p.mac.to_bits());
+        if !is_a_hosts(link.from) || link.from == own {
+            return Err(DropReason::SourceMac);
+        }
         let to = MacAddr::from_bits(link.to);
-        let ours = snapshot.ports().get(port.index()).is_some_and(|p| p.mac == to);
+        let ours = link.to == own;
         match link.ether_type {
             EtherType::ARP if ours || to.is_broadcast() => return Ok(true),
             EtherType::IPV4 if ours => {}
@@ -143,13 +172,13 @@ impl<F: Frame> Gateway<F> {
         };
         let origin = Peer { vtep, encap, address: outer.source };
         let found = self.find_tunnel(snapshot, network, origin, lane)?;
-        // A peer without a number may get one with this very frame.
-        if lane.stranger.is_none() {
-            let (fast4, fast6) = (Outer::parse4(head, available, port), Outer::parse6(head, available, port));
-            match link.ether_type {
-                EtherType::IPV4 => remember(&mut self.tunnels4, fast4, snapshot, &self.peers, found),
-                _ => remember(&mut self.tunnels6, fast6, snapshot, &self.peers, found),
-            }
+        // A peer without a number may get one with this very frame; and only headers without tags and options are all alike.
+        let v6 = link.ether_type == EtherType::IPV6;
+        let plain = outer.at == if v6 { 40 } else { 20 };
+        let bare = span.at == ip_at + outer.at + if encap == Encap::Nvgre { 8 } else { 16 };
+        if lane.stranger.is_none() && ip_at == 14 && plain && bare {
+            let state = self.state(snapshot, port);
+            self.tunnels.put(frame.head(), snapshot.secret(), state, Kind::new(encap, v6), found);
         }
         let inner = frame.head().get(span.at..).unwrap_or(&[]);
         decapsulated(snapshot, found, span, inner, lane).map(|()| false)
@@ -183,35 +212,6 @@ impl<F: Frame> Gateway<F> {
             carry_tags: segment.carry_tags,
             secure: settings.port_security,
         })
-    }
-}
-
-/// Keeps what was found out about a tunnel whose headers are ordinary.
-fn remember<K: TunnelKey>(
-    tunnels: &mut Tunnels<K>,
-    outer: Option<Outer<K>>,
-    snapshot: &Snapshot,
-    peers: &crate::tables::PeerTable,
-    found: Found,
-) {
-    if let Some(outer) = outer {
-        tunnels.put(outer.key, snapshot, peers, found);
-    }
-}
-
-impl Found {
-    /// A frame that came in a tunnel that is known; `head` begins with the outer IP header, which is at `at`.
-    #[inline(always)]
-    fn enter<K>(
-        self,
-        snapshot: &Snapshot,
-        outer: &Outer<K>,
-        at: usize,
-        head: &[u8],
-        lane: &mut Parsed,
-    ) -> Result<(), DropReason> {
-        let span = Span { at: at + outer.inner_at, end: at + outer.end, class: outer.class };
-        decapsulated(snapshot, self, span, &head[outer.inner_at..], lane)
     }
 }
 
@@ -363,6 +363,13 @@ fn decapsulated(
     Ok(())
 }
 
+/// Whether it is a MAC that a frame can come from: not a group's, and not zero.
+#[inline(always)]
+fn is_a_hosts(mac: u64) -> bool {
+    // Only of zero does one less have every bit.
+    (mac | mac.wrapping_sub(1) >> 23) >> 40 & 1 == 0
+}
+
 /// Where an inner frame begins and ends, and the outer DSCP and ECN.
 #[derive(Clone, Copy)]
 struct Span {
@@ -381,7 +388,7 @@ fn tenant(
     end: usize,
     lane: &mut Parsed,
 ) -> Result<(), DropReason> {
-    if parse::is_group(link.from) || link.from == 0 {
+    if !is_a_hosts(link.from) {
         return Err(DropReason::SourceMac);
     }
     if link.to >> 4 == LINK_LOCAL_CONTROL {

@@ -12,7 +12,7 @@ use super::notice::{Notice, Notices};
 use super::parse::{Note, Parsed};
 use super::resolve::Held;
 use super::snoop::BINDING_OFFERS;
-use super::tunnels::{Key4, Key6, Tunnels};
+use super::tunnels::Tunnels;
 use super::ways::Ways;
 use crate::tables::{BindingTable, FlowTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
@@ -69,8 +69,7 @@ pub struct Gateway<F> {
     /// Where frames between known hosts went in this second.
     flows: FlowTable,
     pub(super) ways: Ways,
-    pub(super) tunnels4: Tunnels<Key4>,
-    pub(super) tunnels6: Tunnels<Key6>,
+    pub(super) tunnels: Tunnels,
     pub(super) neighbours: NeighbourTable,
     pub(super) held: Held<F>,
     pub(super) counters: Counters,
@@ -98,8 +97,7 @@ impl<F: Frame> Gateway<F> {
             peers: PeerTable::new(secret, limits.peers, limits.learned_peers),
             flows: FlowTable::new(limits.macs / 2),
             ways: Ways::new((limits.peers + limits.learned_peers + limits.bridges).clamp(1024, 65_536)),
-            tunnels4: Tunnels::new(),
-            tunnels6: Tunnels::new(),
+            tunnels: Tunnels::new(),
             neighbours: NeighbourTable::new(secret, limits.neighbours),
             held: Held::new(limits.held),
             counters: Counters::new(ports),
@@ -128,8 +126,9 @@ impl<F: Frame> Gateway<F> {
     ) {
         self.counters.received += burst.len() as u64;
         let mut all = core::mem::take(&mut self.lanes);
+        let underlay = self.underlay_of(snapshot, port);
         for (frame, lane) in burst.iter_mut().zip(all.iter_mut()) {
-            lane.decision = self.ingress(snapshot, port, frame, lane);
+            lane.decision = self.ingress(snapshot, port, underlay, frame, lane);
             if lane.decision == Decision::Open && lane.is_noted() {
                 lane.decision = self.examine(snapshot, now, port, frame, lane);
             }
