@@ -13,6 +13,7 @@ use crate::rpc;
 use crate::supervisor::{Supervisor, Watchdog};
 use crate::worker::link::{Cycles, Link, PortCount, Shared, Turns};
 use crate::worker::packet::Buffers;
+use crate::worker::sharing::Others;
 use crate::worker::{Clock, Worker};
 use devices::{Devices, Opened};
 use state::Loading;
@@ -27,6 +28,8 @@ use weir_pipelines::gateway::{Gateway, Limits};
 use weir_pipelines::tables::Secret;
 use weir_pmd::{Eal, EalConfig, Lcore, LcoreHandle, Mempool};
 
+/// For how long the manager waits for a call before it looks after the rest.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How long workers may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -104,6 +107,7 @@ fn forward(
     for (link, line) in links.iter().zip(lines) {
         let worker = Worker {
             link: link.clone(),
+            others: Others::new(links.iter().filter(|other| other.core != link.core).cloned().collect()),
             rx: line.rx,
             out: line.out.into(),
             pool: Buffers::from(pool.clone()),
@@ -114,7 +118,7 @@ fn forward(
             received: vec![PortCount::default(); config.ports.len()],
             cycles: Cycles::default(),
             turns: Turns::default(),
-            dump: None,
+            errand: None,
         };
         match Lcore::launch(eal, link.core, move || worker.run()) {
             Ok(handle) => handles.push(handle),
@@ -143,10 +147,7 @@ fn serve(
         .map_err(|e| BootError::Start(format!("rpc.socket = {:?}: {e}", config.rpc.socket)))?;
     log::info!("forwarding; listening on {}", config.rpc.socket.display());
     supervisor.ready();
-    let several = config.workers.cores.len() > 1;
-    // What one worker learned, the others should soon know; a single one has nobody to tell.
-    let pause = Duration::from_millis(if several { 1 } else { 20 });
-    while !signals.stop.load(Ordering::Acquire) && manager.take(&calls, pause) {
+    while !signals.stop.load(Ordering::Acquire) && manager.take(&calls, PAUSE) {
         let now = clock.now();
         manager.crew().are_alive(now);
         watchdog.beat(now);

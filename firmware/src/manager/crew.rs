@@ -1,4 +1,4 @@
-//! The workers, as the manager sees them: publishing to them, asking them, passing on what they learn.
+//! The workers, as the manager sees them: publishing to them, asking them, looking whether they live.
 //!
 //! Owns: bounded waiting. A worker that does not answer in time is named in the error; nothing else waits for it.
 
@@ -24,8 +24,6 @@ pub struct Crew {
     links: Vec<Link>,
     stuck: Vec<bool>,
     number: u64,
-    /// Facts that did not fit in the queue of a worker that stands still.
-    pub news_full: u64,
     /// How often a worker was found standing still.
     pub stood_still: u64,
 }
@@ -61,35 +59,10 @@ impl Crew {
     }
 
     /// Frees snapshots that workers gave back.
-    fn free_retired(&self) {
+    pub fn free_retired(&self) {
         for link in &self.links {
             while link.retired.pop().is_some() {}
         }
-    }
-
-    /// Passes on what workers learned, and frees what they gave back. Whether there was anything to pass on.
-    ///
-    /// While another worker's queue is full, offers stay where they are, so that none is lost: who moved is not to be
-    /// looked for where it was. A worker that stands still is not waited for.
-    pub fn turn(&mut self) -> bool {
-        self.free_retired();
-        let mut any = false;
-        for (n, link) in self.links.iter().enumerate() {
-            let others =
-                || self.links.iter().zip(&self.stuck).enumerate().filter(move |(m, _)| *m != n).map(|(_, o)| o);
-            // No more than the queue holds, so that one worker cannot keep the manager here.
-            for _ in 0..link.offers.capacity() {
-                if others().any(|(other, stuck)| !stuck && other.news.is_full()) {
-                    break;
-                }
-                let Some(fact) = link.offers.pop() else { break };
-                any = true;
-                for (other, _) in others() {
-                    self.news_full += u64::from(other.news.push(fact).is_err());
-                }
-            }
-        }
-        any
     }
 
     /// Looks for workers that stand still, and logs those that begin or cease to. Whether all are alive.
@@ -234,60 +207,17 @@ fn unavailable(link: &Link) -> Error {
 mod tests {
     use super::*;
     use crate::worker::link::{STUCK, Shared};
-    use weir_pipelines::gateway::{Fact, Sighting};
-    use weir_pipelines::tables::{BridgeId, SegmentIx};
-    use weir_pipelines::wire::MacAddr;
-
-    fn fact(n: u32) -> Fact {
-        let [a, b, c, d] = n.to_be_bytes();
-        let mac = MacAddr([2, 0, a, b, c, d]);
-        Fact::Mac { bridge: BridgeId(1), mac, segment: SegmentIx(0), peer: None, sighting: Sighting::Again }
-    }
-
-    /// Offers what fits from `from` on, and answers the first that did not.
-    fn offer(link: &Link, from: u32) -> u32 {
-        (from..).find(|n| link.offers.push(fact(*n)).is_err()).unwrap_or(from)
-    }
 
     #[test]
-    fn what_a_full_queue_has_no_room_for_waits_and_is_not_lost() {
-        let links = [Shared::new(1), Shared::new(2), Shared::new(3)];
+    fn a_worker_that_stands_still_is_counted_once_however_often_it_is_looked_at() {
+        let links = [Shared::new(1), Shared::new(2)];
         let mut crew = Crew::new(links.to_vec());
-        let offered = offer(&links[1], offer(&links[0], 0));
-        while crew.turn() {}
-        let mut heard = Vec::new();
-        loop {
-            while let Some(fact) = links[2].news.pop() {
-                heard.push(fact);
-            }
-            for link in &links[..2] {
-                while link.news.pop().is_some() {}
-            }
-            if !crew.turn() {
-                break;
-            }
-        }
-        assert_eq!(heard, (0..offered).map(fact).collect::<Vec<_>>());
-        assert_eq!(crew.news_full, 0);
-    }
-
-    #[test]
-    fn a_worker_that_stands_still_keeps_nothing_from_the_others() {
-        let links = [Shared::new(1), Shared::new(2), Shared::new(3)];
-        let mut crew = Crew::new(links.to_vec());
-        for link in &links[..2] {
-            link.heartbeat.store(STUCK + 1, Ordering::Relaxed);
-        }
+        links[0].heartbeat.store(STUCK + 1, Ordering::Relaxed);
         for _ in 0..2 {
             assert!(!crew.are_alive(Time::from_millis(STUCK + 1)));
-            assert_eq!(crew.stood_still, 1, "once, however often it is looked at");
+            assert_eq!(crew.stood_still, 1);
         }
-        let (mut from, mut heard) = (0, 0);
-        for _ in 0..3 {
-            from = offer(&links[0], from);
-            while crew.turn() {}
-            heard += std::iter::from_fn(|| links[1].news.pop()).count() as u32;
-        }
-        assert_eq!((heard, crew.news_full), (from, u64::from(from) - links[2].news.len() as u64));
+        links[1].heartbeat.store(STUCK + 1, Ordering::Relaxed);
+        assert!(crew.are_alive(Time::from_millis(STUCK + 1)));
     }
 }

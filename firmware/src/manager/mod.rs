@@ -95,7 +95,7 @@ impl Manager {
     }
 
     fn due(&mut self) {
-        self.crew.turn();
+        self.crew.free_retired();
         if self.macs.as_ref().is_some_and(|list| list.made.elapsed() > KEPT) {
             self.macs = None;
         }
@@ -224,7 +224,6 @@ impl Manager {
             ..Stats::default()
         };
         views::add_reports(&mut stats, &self.ports, &cores, &reports);
-        stats.events.insert("news_full".to_owned(), self.crew.news_full);
         stats.events.insert("worker_stuck".to_owned(), self.crew.stood_still);
         stats.events.insert("link_down".to_owned(), self.links_down);
         if let Some(pool) = &self.pool {

@@ -7,7 +7,7 @@ use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_pipelines::Time;
-use weir_pipelines::gateway::{Counters, Fact};
+use weir_pipelines::gateway::{Counters, Fact, Notice};
 use weir_pipelines::tables::{BridgeId, NeighbourState, Peer, PortId, SegmentIx, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
@@ -21,6 +21,8 @@ pub enum Request {
     Bindings(Box<BindingDump>),
     /// The next hops.
     Neighbours(Box<NeighbourDump>),
+    /// To forget what was learned, over several turns.
+    Clear(Box<Clear>),
 }
 
 /// A port's share of a worker's counters.
@@ -225,6 +227,23 @@ pub struct NeighbourDump {
     pub entries: Vec<NeighbourEntry>,
 }
 
+/// What to forget.
+#[derive(Clone, Debug)]
+pub struct Clear {
+    /// Which request this answers.
+    pub number: u64,
+    /// On which bridge.
+    pub bridge: BridgeId,
+    /// Which host; all if none is named.
+    pub mac: Option<MacAddr>,
+    /// How much was forgotten.
+    pub cleared: u64,
+    /// Where to go on; the worker's.
+    pub cursor: usize,
+    /// Facts that waited when it began: they are taken over first, so that they do not bring back what is forgotten.
+    pub facts: Option<usize>,
+}
+
 /// What both ends share.
 pub struct Shared {
     /// The core that the worker runs on.
@@ -237,10 +256,14 @@ pub struct Shared {
     pub mailbox: ArrayQueue<Arc<Snapshot>>,
     /// Snapshots out of force, for the manager to free.
     pub retired: ArrayQueue<Arc<Snapshot>>,
-    /// What the worker learned.
-    pub offers: ArrayQueue<Fact>,
     /// What others learned.
     pub news: ArrayQueue<Fact>,
+    /// Whether somebody watches what happens.
+    pub watched: AtomicBool,
+    /// What happened, while somebody watches.
+    pub notices: ArrayQueue<Notice>,
+    /// Notices that found no room, until the manager has taken the number.
+    pub notices_lost: AtomicU64,
     /// When the worker last ticked, milliseconds.
     pub heartbeat: AtomicU64,
     /// The generation it forwards by.
@@ -257,8 +280,10 @@ pub type Link = Arc<Shared>;
 /// After how long without a tick a worker counts as stuck, milliseconds.
 pub const STUCK: u64 = 2000;
 
-/// Facts that can wait in each direction.
+/// Facts that can wait for a worker.
 const FACTS: usize = 4096;
+/// Notices of a worker that can wait for the manager.
+const NOTICES: usize = 4096;
 
 impl Shared {
     /// The link of the worker on a core.
@@ -269,8 +294,10 @@ impl Shared {
             answers: ArrayQueue::new(8),
             mailbox: ArrayQueue::new(1),
             retired: ArrayQueue::new(8),
-            offers: ArrayQueue::new(FACTS),
             news: ArrayQueue::new(FACTS),
+            watched: AtomicBool::new(false),
+            notices: ArrayQueue::new(NOTICES),
+            notices_lost: AtomicU64::new(0),
             heartbeat: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             stop: AtomicBool::new(false),

@@ -7,14 +7,16 @@
 pub mod link;
 pub mod outbox;
 pub mod packet;
+pub mod sharing;
 
 use crate::config::Poll;
 use link::{
-    BindingDump, BindingEntry, Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount, Report,
-    Request, Turns,
+    BindingDump, BindingEntry, Clear, Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount,
+    Report, Request, Turns,
 };
 use outbox::Outboxes;
 use packet::{Buffers, Packet};
+use sharing::Others;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,8 +29,8 @@ use weir_pmd::{RxQueue, cycles};
 const PATIENCE: u32 = 64;
 /// The shortest and the longest sleep.
 const SLEEP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(1));
-/// Facts from other workers taken over in a tick, so that none lasts long.
-const NEWS: usize = 256;
+/// Facts from other workers taken over in a tick, so that none lasts long: a full queue in eight.
+const NEWS: usize = 512;
 /// Flushes tried when the gateway stops, a millisecond apart, before what waits is dropped.
 const LAST_FLUSHES: u32 = 100;
 
@@ -60,6 +62,8 @@ impl Clock {
 pub struct Worker {
     /// To the manager.
     pub link: Link,
+    /// To the other workers.
+    pub others: Others,
     /// Its rx queues, with their ports.
     pub rx: Vec<(PortId, RxQueue)>,
     /// Its ways out.
@@ -80,16 +84,18 @@ pub struct Worker {
     pub cycles: Cycles,
     /// How long its turns took.
     pub turns: Turns,
-    /// A dump that takes several turns.
-    pub dump: Option<Dump>,
+    /// What takes several turns.
+    pub errand: Option<Errand>,
 }
 
-/// What takes several turns to hand out.
-pub enum Dump {
-    /// The learned MACs.
+/// What takes several turns.
+pub enum Errand {
+    /// To hand out the learned MACs.
     Macs(Box<MacDump>),
-    /// The learned bindings.
+    /// To hand out the learned bindings.
     Bindings(Box<BindingDump>),
+    /// To forget what was learned.
+    Clear(Box<Clear>),
 }
 
 impl Worker {
@@ -103,7 +109,7 @@ impl Worker {
         loop {
             let received = self.turn(now);
             let after = cycles();
-            // The turn, and what came before it since the last one: a tick, a change taken over, a page of a dump.
+            // The turn, and what came before it since the last one: a tick, a change taken over, a page of an errand.
             let took = after.wrapping_sub(before);
             self.turns.note(took, self.clock.cycles_per_ms);
             if received > 0 {
@@ -122,12 +128,13 @@ impl Worker {
                 }
                 self.tick(now);
             }
-            match self.dump.take() {
-                Some(Dump::Macs(dump)) => self.page(dump, now),
-                Some(Dump::Bindings(dump)) => self.page_bindings(dump, now),
+            match self.errand.take() {
+                Some(Errand::Macs(dump)) => self.page(dump, now),
+                Some(Errand::Bindings(dump)) => self.page_bindings(dump, now),
+                Some(Errand::Clear(clear)) => self.forget(clear, now),
                 None => {}
             }
-            if vain > PATIENCE && self.poll == Poll::Adaptive && self.dump.is_none() {
+            if vain > PATIENCE && self.poll == Poll::Adaptive && self.errand.is_none() {
                 std::thread::sleep(nap(vain));
                 before = cycles();
                 self.cycles.sleep += before.wrapping_sub(after);
@@ -165,23 +172,17 @@ impl Worker {
     /// What is due by time, and what the manager wants.
     fn tick(&mut self, now: Time) {
         self.adopt();
-        while let Some(fact) = self.gateway.next_offer() {
-            if let Err(fact) = self.link.offers.push(fact) {
-                self.gateway.return_offer(fact);
-                break;
-            }
-        }
-        for _ in 0..NEWS {
-            let Some(fact) = self.link.news.pop() else { break };
-            self.gateway.learned_elsewhere(&self.snapshot, fact, now);
-        }
+        self.tell_others(now);
+        self.hear(NEWS, now);
         self.gateway.tick(&self.snapshot, now, &mut self.pool, &mut self.out);
+        self.notify();
         self.count_unsendable();
         match self.link.requests.pop() {
             Some(Request::Report(report)) => self.report(report),
             Some(Request::Neighbours(dump)) => self.neighbours(dump),
-            Some(Request::Macs(dump)) => self.dump = Some(Dump::Macs(dump)),
-            Some(Request::Bindings(dump)) => self.dump = Some(Dump::Bindings(dump)),
+            Some(Request::Macs(dump)) => self.errand = Some(Errand::Macs(dump)),
+            Some(Request::Bindings(dump)) => self.errand = Some(Errand::Bindings(dump)),
+            Some(Request::Clear(clear)) => self.errand = Some(Errand::Clear(clear)),
             None => {}
         }
         self.link.heartbeat.store(now.millis(), Ordering::Relaxed);
@@ -262,7 +263,7 @@ impl Worker {
         match next {
             Some(at) if *complete => {
                 *cursor = at;
-                self.dump = Some(Dump::Macs(dump));
+                self.errand = Some(Errand::Macs(dump));
             }
             _ => self.answer(Request::Macs(dump)),
         }
@@ -282,9 +283,34 @@ impl Worker {
         match next {
             Some(at) if *complete => {
                 *cursor = at;
-                self.dump = Some(Dump::Bindings(dump));
+                self.errand = Some(Errand::Bindings(dump));
             }
             _ => self.answer(Request::Bindings(dump)),
+        }
+    }
+
+    /// One page of what is to be forgotten, and the answer if it was the last. Facts that waited come first, and those
+    /// not told yet are not told any more: neither brings back what is forgotten.
+    fn forget(&mut self, mut clear: Box<Clear>, now: Time) {
+        self.others.withdraw(|fact| fact.is_of(clear.bridge, clear.mac));
+        let facts = clear.facts.unwrap_or_else(|| self.link.news.len());
+        clear.facts = Some(facts.saturating_sub(NEWS));
+        self.hear(facts.min(NEWS), now);
+        if facts > NEWS {
+            self.errand = Some(Errand::Clear(clear));
+            return;
+        }
+        let (cleared, next) = match clear.mac {
+            Some(mac) => (u64::from(self.gateway.clear_mac(&self.snapshot, clear.bridge, mac)), None),
+            None => self.gateway.clear_macs(&self.snapshot, clear.bridge, clear.cursor),
+        };
+        clear.cleared += cleared;
+        match next {
+            Some(at) => {
+                clear.cursor = at;
+                self.errand = Some(Errand::Clear(clear));
+            }
+            None => self.answer(Request::Clear(clear)),
         }
     }
 

@@ -8,15 +8,18 @@ use crate::tables::{BridgeId, KEYS, Place, Snapshot, mac_key};
 use crate::wire::MacAddr;
 
 impl<F: Frame> Gateway<F> {
-    /// Forgets a learned MAC, and that it moved: a frozen one thaws. Whether it was known.
+    /// Forgets a learned MAC, and that it moved: a frozen one thaws. Whether it was known. Offers that were not told yet
+    /// are withdrawn.
     pub fn clear_mac(&mut self, snapshot: &Snapshot, bridge: BridgeId, mac: MacAddr) -> bool {
         let key = mac_key(bridge, mac);
+        self.offers.retain(|fact| !fact.is_of(bridge, Some(mac)));
         self.clear_key(snapshot.secret().hash(key), key)
     }
 
     /// Forgets learned MACs of a bridge, from `cursor` on, a few hundred buckets at a time. How many, and the cursor to
     /// go on with, or `None` when it came by all.
     pub fn clear_macs(&mut self, snapshot: &Snapshot, bridge: BridgeId, cursor: usize) -> (u64, Option<usize>) {
+        self.offers.retain(|fact| !fact.is_of(bridge, None));
         let mut keys = heapless::Vec::<u64, KEYS>::new();
         // No more keys than there is room for.
         let next = self.macs.keys_of(bridge, cursor, |key| {

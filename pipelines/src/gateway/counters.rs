@@ -165,6 +165,8 @@ named! {
         BindingTableFull = "binding_table_full",
         /// What was learned could not be passed on: too much waits. It is offered again.
         OfferFull = "offer_full",
+        /// What was learned was kept from a worker that stands still.
+        NewsFull = "news_full",
     }
 }
 

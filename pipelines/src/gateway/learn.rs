@@ -16,7 +16,7 @@ use crate::wire::MacAddr;
 use crate::{Frame, Time};
 use core::net::IpAddr;
 
-/// So many facts wait for the manager at most.
+/// So many facts wait to be told at most.
 pub(super) const OFFERS: usize = 1024;
 /// Buckets of the MAC table looked through in a tick: a million MACs in a few seconds.
 const SWEEP: usize = 128;
@@ -84,6 +84,18 @@ pub enum Fact {
         /// How often it had moved then.
         sequence: u32,
     },
+}
+
+impl Fact {
+    /// Whether it says where a host of that bridge is: that one, or any.
+    pub fn is_of(&self, bridge: BridgeId, mac: Option<MacAddr>) -> bool {
+        match *self {
+            Fact::Mac { bridge: b, mac: m, .. } | Fact::Frozen { bridge: b, mac: m, .. } => {
+                b == bridge && mac.is_none_or(|mac| mac == m)
+            }
+            Fact::Neighbour { .. } | Fact::Binding { .. } | Fact::BindingGone { .. } => false,
+        }
+    }
 }
 
 /// What a worker that tells of a MAC knew of it before. Facts cross on their way: by this, the workers agree on one.
@@ -278,7 +290,7 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    /// Offers where a frame's source is to the manager. If too much waits, it is offered again with a later frame.
+    /// Offers where a frame's source is to the other workers. If too much waits, it is offered again with a later frame.
     fn offer(&mut self, snapshot: &Snapshot, p: &Parsed, sighting: Sighting, now: u64) {
         let (bridge, mac, peer) = (p.bridge, MacAddr::from_bits(p.from), self.origin(snapshot, p));
         let fact = Fact::Mac { bridge, mac, segment: p.place.segment(), peer, sighting };
@@ -302,11 +314,6 @@ impl<F: Frame> Gateway<F> {
     /// What the other workers should know, oldest first.
     pub fn next_offer(&mut self) -> Option<Fact> {
         self.offers.pop_front()
-    }
-
-    /// Gives an offer back that the manager had no room for.
-    pub fn return_offer(&mut self, fact: Fact) {
-        self.offers.push_front(fact);
     }
 
     /// Takes over what another worker learned. Frames that waited for a next hop are sent with the next tick.
