@@ -6,6 +6,7 @@ use super::pipeline::Gateway;
 use crate::Frame;
 use crate::tables::{BridgeId, KEYS, Place, Snapshot, mac_key};
 use crate::wire::MacAddr;
+use core::net::IpAddr;
 
 impl<F: Frame> Gateway<F> {
     /// Forgets a learned MAC, and that it moved: a frozen one thaws. Whether it was known. Offers that were not told yet
@@ -29,6 +30,16 @@ impl<F: Frame> Gateway<F> {
             self.clear_key(snapshot.secret().hash(key), key);
         }
         (keys.len() as u64, next)
+    }
+
+    /// Forgets a learned binding. Whether it was known.
+    pub fn clear_binding(&mut self, bridge: BridgeId, address: IpAddr) -> bool {
+        self.bindings.clear(bridge, address)
+    }
+
+    /// Forgets learned bindings of a bridge, from `cursor` on, a thousand entries at a time, like [`Self::clear_macs`].
+    pub fn clear_bindings(&mut self, bridge: BridgeId, cursor: usize) -> (u64, Option<usize>) {
+        self.bindings.clear_some(bridge, cursor)
     }
 
     fn clear_key(&mut self, hash: u64, key: u64) -> bool {

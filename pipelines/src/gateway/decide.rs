@@ -21,7 +21,7 @@ pub(super) enum Decision {
     Flood(Class),
     /// To the gateway itself: ARP, neighbour discovery or ping on the underlay. The number says where its EtherType is.
     Local(u16),
-    /// Answered, if there is somebody to answer for; else as any frame.
+    /// Answered, if it asks and there is somebody to answer for; else to all whom it is for.
     Suppress,
     /// Nowhere, since it has done what it was for.
     Consume,

@@ -30,6 +30,15 @@ impl<F: Frame> Gateway<F> {
         if !self.may_flood(turn, p, class) {
             return self.refuse(turn.port, frame, DropReason::Storm);
         }
+        self.flood_admitted(turn, frame, p);
+    }
+
+    /// The same of a frame that was let in before.
+    pub(super) fn flood_admitted<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
         let snapshot = turn.snapshot;
         let Some(bridge) = snapshot.bridge(p.bridge) else {
             return self.refuse(turn.port, frame, DropReason::UnknownVlan);

@@ -63,10 +63,8 @@ pub(super) enum Remark {
     /// That a MAC was not learned: the bridge has as many as it may.
     MacLimit,
     /// The same of a binding.
-    #[expect(dead_code, reason = "said by those who learn bindings")]
     BindingLimit,
     /// That somebody used an address that is not its own.
-    #[expect(dead_code, reason = "said by those who check addresses")]
     Spoofed,
 }
 
@@ -183,12 +181,24 @@ impl<F: Frame> Gateway<F> {
     /// Whether a frame may be flooded, as one of a class. If not, that is said once a second.
     pub(super) fn may_flood<P, E>(&mut self, turn: &Turn<'_, P, E>, p: &Parsed, class: Class) -> bool {
         let Some(settings) = turn.snapshot.bridge(p.bridge).map(|b| &b.settings) else { return true };
-        if self.meter.admit(class, p.bridge, turn.port, settings, turn.now) {
+        self.admit(settings, p.bridge, turn.port, class, turn.now)
+    }
+
+    /// The same, where the bridge is known.
+    pub(super) fn admit(
+        &mut self,
+        settings: &BridgeSettings,
+        bridge: BridgeId,
+        port: PortId,
+        class: Class,
+        now: Time,
+    ) -> bool {
+        if self.meter.admit(class, bridge, port, settings, now) {
             return true;
         }
-        if self.meter.may_say(Remark::Storm(class), p.bridge, turn.port, settings, turn.now) {
+        if self.meter.may_say(Remark::Storm(class), bridge, port, settings, now) {
             self.counters.count(Event::StormSeconds);
-            let (bridge, port) = (Some(p.bridge), Some(turn.port));
+            let (bridge, port) = (Some(bridge), Some(port));
             self.notices.note(|| Notice { bridge, port, ..Notice::new(Happening::Storm(class)) });
         }
         false

@@ -85,6 +85,8 @@ pub(super) enum Note {
     Nd,
     /// From a DHCP server's port to a client's.
     Dhcp,
+    /// An announcement that was judged, and let in.
+    Announced,
 }
 
 /// What lies behind the MACs.

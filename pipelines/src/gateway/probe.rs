@@ -9,6 +9,7 @@
 use super::counters::{DropReason, Event};
 use super::guard::{Title, title};
 use super::learn::Fact;
+use super::notice::{Happening, Notice};
 use super::parse::{Inner, Parsed};
 use super::pipeline::{Gateway, Turn};
 use super::resolve::{SHORTEST, write_arp, write_ipv6};
@@ -47,16 +48,22 @@ impl<F: Frame> Gateway<F> {
                 BindingDue::Ask(binding) => self.probe(turn, &binding),
                 BindingDue::Tell(Binding { bridge, address, .. }) => self.offer_binding(bridge, address, now),
                 BindingDue::Aged(binding) => {
-                    self.counters.count(Event::BindingAged);
+                    self.aged(&binding);
                     let Binding { bridge, address, mac, sequence, own, .. } = binding;
                     if own && self.shared {
                         self.push_offer(Fact::BindingGone { bridge, address, mac, sequence });
                     }
                 }
                 // The others see by the configuration that it is.
-                BindingDue::Withdrawn(_) => self.counters.count(Event::BindingAged),
+                BindingDue::Withdrawn(binding) => self.aged(&binding),
             }
         }
+    }
+
+    fn aged(&mut self, binding: &Binding) {
+        let &Binding { bridge, address, mac, .. } = binding;
+        self.counters.count(Event::BindingAged);
+        self.notices.note(|| Notice { address: Some(address), ..Notice::of(Happening::BindingAged, bridge, mac) });
     }
 
     /// Asks the owner of a binding whether it is there. If its place is not known, silence is the answer.

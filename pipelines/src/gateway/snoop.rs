@@ -13,6 +13,8 @@ use super::counters::{DropReason, Event};
 use super::decide::Decision;
 use super::guard::{Title, title};
 use super::learn::Fact;
+use super::meter::{Class, Remark};
+use super::notice::{Happening, Notice, Whereabouts};
 use super::parse::{self, Note, Parsed};
 use super::pipeline::Gateway;
 use crate::tables::{BindOutcome, Binding, BridgeId, BridgeSettings, Manners, PortId, Snapshot};
@@ -80,7 +82,8 @@ pub(super) fn is_a_hosts(address: IpAddr) -> bool {
 }
 
 impl<F: Frame> Gateway<F> {
-    /// The step, for one frame that is noted. Its lane keeps the note only if it is a question that may be answered.
+    /// The step, for one frame that is noted. Its lane keeps a note only if it is a question that may be answered, or an
+    /// announcement that was let in.
     #[cold]
     pub(super) fn examine(
         &mut self,
@@ -97,11 +100,12 @@ impl<F: Frame> Gateway<F> {
         &mut self,
         snapshot: &Snapshot,
         now: Time,
-        _port: PortId,
+        port: PortId,
         frame: &mut F,
         lane: &mut Parsed,
     ) -> Result<Decision, DropReason> {
         let note = core::mem::take(&mut lane.inner.note);
+        let settings = &snapshot.bridge(lane.bridge).ok_or(DropReason::UnknownVlan)?.settings;
         let end = lane.end as usize;
         // All of it is needed where more than fixed headers is read.
         let whole = matches!(note, Note::Nd | Note::Dhcp) || lane.inner.ip_version == 6;
@@ -111,89 +115,117 @@ impl<F: Frame> Gateway<F> {
         let head = frame.head();
         let head = &head[..head.len().min(end)];
         let said = read(head, lane, note)?;
-        if lane.secure {
-            self.guard(snapshot, head, lane)?;
-            if said.claims.iter().any(|c| c.by_itself && !self.lives_at(snapshot, c.mac, lane)) {
-                return Err(DropReason::Spoofed);
-            }
-        }
+        let scene = Scene { snapshot, settings, bridge: lane.bridge, port, now };
         let ours = is_of_the_bridge(head, lane);
-        if (ours || lane.secure)
-            && said.claims.iter().any(|c| title(snapshot, lane.bridge, c.mac, c.address) == Title::None)
-        {
-            return Err(DropReason::Spoofed);
-        }
+        self.check(&scene, head, lane, &said, ours)?;
         if note == Note::None || !ours {
             return Ok(Decision::Open);
         }
-        let settings = snapshot.bridge(lane.bridge).ok_or(DropReason::UnknownVlan)?.settings;
+        if said.kind == Kind::Announcement && !self.admit(settings, lane.bridge, port, Class::Announcement, now) {
+            return Err(DropReason::Storm);
+        }
         let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC);
         let mut asked_for = to_us && !said.claims.is_empty();
         for claim in &said.claims {
-            let news = self.claim(snapshot, lane.bridge, &settings, claim, now.seconds());
+            let is_answer = self.claim(&scene, claim);
             // Hosts answer a solicitation from nobody by telling everybody (RFC 4861 §7.2.4).
-            asked_for |= note == Note::Nd && said.kind == Kind::Announcement && news == News::Answer;
+            asked_for |= is_answer && note == Note::Nd && said.kind == Kind::Announcement;
         }
-        match said.kind {
-            _ if asked_for => return Ok(Decision::Consume),
-            Kind::Question => lane.inner.note = note,
-            Kind::Announcement | Kind::Other => {}
+        if asked_for {
+            return Ok(Decision::Consume);
         }
+        lane.inner.note = match said.kind {
+            Kind::Question => note,
+            Kind::Announcement => Note::Announced,
+            Kind::Other => Note::None,
+        };
         Ok(Decision::Open)
     }
 
-    /// Learns what is claimed, which the claimant may.
-    fn claim(
+    /// Whether all that a frame says of its sender is so. If not, that is said once a second.
+    fn check(
         &mut self,
-        snapshot: &Snapshot,
-        bridge: BridgeId,
-        settings: &BridgeSettings,
-        claim: &Claim,
-        now: u64,
-    ) -> News {
+        scene: &Scene<'_>,
+        head: &[u8],
+        lane: &Parsed,
+        said: &Said,
+        ours: bool,
+    ) -> Result<(), DropReason> {
+        let &Scene { snapshot, settings, bridge, port, now } = scene;
+        let is_false = |c: &&Claim| {
+            (ours || lane.secure) && title(snapshot, bridge, c.mac, c.address) == Title::None
+                || lane.secure && c.by_itself && !self.lives_at(snapshot, c.mac, lane)
+        };
+        let claim = said.claims.iter().find(is_false).copied();
+        let verdict = match claim {
+            Some(_) => Err(DropReason::Spoofed),
+            None if lane.secure => self.guard(snapshot, head, lane),
+            None => Ok(()),
+        };
+        if verdict == Err(DropReason::Spoofed) && self.meter.may_say(Remark::Spoofed, bridge, port, settings, now) {
+            let at = Some(Whereabouts { segment: lane.place.segment(), peer: self.origin(snapshot, lane) });
+            let mac = claim.map_or(MacAddr::from_bits(lane.from), |c| c.mac);
+            let (address, port) = (claim.map(|c| c.address), Some(port));
+            self.notices.note(|| Notice { address, at, port, ..Notice::of(Happening::Spoofed, bridge, mac) });
+        }
+        verdict
+    }
+
+    /// Learns what is claimed, which the claimant may. Whether it answers a probe of this worker's.
+    fn claim(&mut self, scene: &Scene<'_>, claim: &Claim) -> bool {
+        let &Scene { snapshot, settings, bridge, port, now } = scene;
         let Claim { address, mac, manners, .. } = *claim;
         let ports = snapshot.ports();
         if !mac.is_source() || !is_a_hosts(address) || ports.iter().any(|port| port.mac == mac) {
-            return News::None;
+            return false;
         }
-        let known = self.bindings.get(bridge, address, now);
+        let seconds = now.seconds();
+        let known = self.bindings.get(bridge, address, seconds);
         if known.is_some_and(|k| k.mac != mac && !claim.overrides) {
-            return News::None;
+            return false;
         }
         let owner = snapshot.owner(bridge, address);
         let is_own = owner == Some(Some(mac));
         // What the configuration says needs no learning, but for what it does not say: whether a router is meant.
         if is_own && known.is_none() && !(manners.is_some() && is_link_local(address)) {
-            return News::None;
+            return false;
         }
         // There are no more of these than are configured: they need no limit, and must not be kept from moving by others.
         let limit = if owner.is_some() { u32::MAX } else { settings.binding_limit };
         let overrides_owner = owner.flatten().is_some_and(|owner| owner != mac);
         let first = u32::from(overrides_owner);
-        match self.bindings.learn((bridge, address, mac), manners, first, now, limit) {
-            BindOutcome::New => {
-                self.counters.count(if overrides_owner { Event::BindingMoved } else { Event::BindingLearned });
-                self.offer_binding(bridge, address, now);
+        let notice = |what| Notice { address: Some(address), port: Some(port), ..Notice::of(what, bridge, mac) };
+        match self.bindings.learn((bridge, address, mac), manners, first, seconds, limit) {
+            BindOutcome::New if !overrides_owner => {
+                self.counters.count(Event::BindingLearned);
+                self.notices.note(|| notice(Happening::BindingLearned));
+                self.offer_binding(bridge, address, seconds);
             }
-            BindOutcome::Moved(_) => {
+            BindOutcome::New | BindOutcome::Moved(_) => {
                 self.counters.count(Event::BindingMoved);
-                self.offer_binding(bridge, address, now);
+                self.notices.note(|| notice(Happening::BindingMoved));
+                self.offer_binding(bridge, address, seconds);
             }
             BindOutcome::Same(before) => {
-                let since = ((now >> 4) as u8).wrapping_sub(before.told);
+                let since = ((seconds >> 4) as u8).wrapping_sub(before.told);
                 // Four times within the ageing time, so that the others' do not age.
                 let due = u16::from(since) >= (settings.binding_ageing / 64).clamp(1, 128);
                 let news = manners.is_some_and(|manners| manners != before.manners);
                 if due || news || before.probes > 0 {
-                    self.offer_binding(bridge, address, now);
+                    self.offer_binding(bridge, address, seconds);
                 }
-                return if before.probes > 0 { News::Answer } else { News::None };
+                return before.probes > 0;
             }
-            BindOutcome::OverLimit => self.counters.count(Event::BindingLimit),
+            BindOutcome::OverLimit => {
+                self.counters.count(Event::BindingLimit);
+                if self.meter.may_say(Remark::BindingLimit, bridge, port, settings, now) {
+                    self.notices.note(|| notice(Happening::BindingLimit));
+                }
+            }
             BindOutcome::Full => self.counters.count(Event::BindingTableFull),
             BindOutcome::Outdated => {}
         }
-        News::None
+        false
     }
 
     /// Offers a binding to the other workers; if there is no room now, soon.
@@ -241,13 +273,13 @@ impl<F: Frame> Gateway<F> {
 /// In a key, the MAC.
 const MAC: u64 = (1 << 48) - 1;
 
-/// What a claim was, that is more than a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
-    /// It answered a probe of this worker's.
-    Answer,
-    /// Nothing.
-    None,
+/// Where and when something is said.
+struct Scene<'a> {
+    snapshot: &'a Snapshot,
+    settings: &'a BridgeSettings,
+    bridge: BridgeId,
+    port: PortId,
+    now: Time,
 }
 
 pub(super) fn is_link_local(address: IpAddr) -> bool {
@@ -268,7 +300,7 @@ fn read(head: &[u8], p: &Parsed, note: Note) -> Result<Said, DropReason> {
     let message = head.get(at..).unwrap_or(&[]);
     let to_all = parse::is_group(p.to);
     match note {
-        Note::None => Ok(Said::default()),
+        Note::None | Note::Announced => Ok(Said::default()),
         Note::Arp => arp(message, to_all),
         Note::Nd => nd(message, to_all, p.secure),
         Note::Dhcp if p.inner.ip_version == 4 => Ok(Said::new(dhcp4(message), Kind::Other)),

@@ -52,13 +52,16 @@ impl Question {
 }
 
 impl<F: Frame> Gateway<F> {
-    /// The step, for one frame that is a question.
+    /// The step, for one frame that is a question, or an announcement: that goes to everybody.
     #[cold]
     pub(super) fn suppress<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed)
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if p.inner.note == Note::Announced {
+            return self.flood_admitted(turn, frame, p);
+        }
         let settings = turn.snapshot.bridge(p.bridge).map(|b| b.settings);
         let (Some(settings), Some(question)) = (settings, Question::read(frame.head(), p)) else {
             return self.proceed(turn, frame, p);

@@ -18,6 +18,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Unanswered probes, a second apart, after which a binding is forgotten.
 const PROBES: u8 = 3;
+/// Entries that are handed out, or looked at to be forgotten, at a time.
+const PAGE: usize = 1024;
 /// An age that 16 bits of seconds can hold, wherever the clock stands.
 const OLDEST: u16 = 60_000;
 /// For so many seconds a worker that has heard an owner itself goes on looking after its binding, though another worker
@@ -439,11 +441,29 @@ impl BindingTable {
         }
     }
 
+    /// Forgets the binding of an address. Whether it was known.
+    pub(crate) fn clear(&mut self, bridge: BridgeId, address: IpAddr) -> bool {
+        self.find(bridge, address).map(|number| self.remove(number)).is_ok()
+    }
+
+    /// Forgets those of a bridge from `cursor` on, as many as [`Self::page`] hands out at a time: how many, and the cursor
+    /// to go on with.
+    pub(crate) fn clear_some(&mut self, bridge: BridgeId, cursor: usize) -> (u64, Option<usize>) {
+        let end = cursor.saturating_add(PAGE).min(self.entries.len());
+        let mut count = 0;
+        for number in cursor..end {
+            if self.entries[number].bridge == bridge && !self.entries[number].mac.is_zero() {
+                self.remove(number);
+                count += 1;
+            }
+        }
+        (count, (end < self.entries.len()).then_some(end))
+    }
+
     /// Hands out bindings from `cursor` on, a few hundred at a time; the cursor to go on with, or `None` when all were
     /// handed out.
     pub fn page(&self, cursor: usize, now: u64, mut each: impl FnMut(Binding)) -> Option<usize> {
-        const ENTRIES: usize = 1024;
-        let end = cursor.saturating_add(ENTRIES).min(self.entries.len());
+        let end = cursor.saturating_add(PAGE).min(self.entries.len());
         for entry in self.entries.get(cursor..end)?.iter().filter(|e| !e.mac.is_zero()) {
             each(entry.unpack(now));
         }
@@ -457,6 +477,7 @@ mod tests {
     use std::collections::HashMap;
 
     const RED: BridgeId = BridgeId(1);
+    const BLUE: BridgeId = BridgeId(2);
     const ONE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
     const TWO: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
     const AGEING: u16 = 300;
@@ -631,12 +652,16 @@ mod tests {
             }
             assert_eq!((t.len(), t.len_of(RED)), (model.len(), model.len() as u32));
         }
+        assert_eq!(t.clear_some(BLUE, 0), (0, None));
         let mut paged = HashMap::new();
         let mut cursor = Some(0);
         while let Some(at) = cursor {
             cursor = t.page(at, 0, |b| assert!(paged.insert(b.address, b.mac).is_none()));
         }
         assert_eq!(paged, model);
+        assert_eq!((t.clear(RED, v4(1)), t.clear(RED, v4(1))), (model.contains_key(&v4(1)), false));
+        let left = t.len() as u64;
+        assert_eq!((t.clear_some(RED, 0), t.len()), ((left, None), 0));
     }
 
     #[test]

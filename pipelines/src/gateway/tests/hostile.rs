@@ -23,6 +23,13 @@ fn seeds() -> Vec<(PortId, Vec<u8>)> {
         (WAN, vxlan(10_000, &vxlan(20_000, &red))),
         (WAN, arp(MacAddr::BROADCAST, &ask)),
         (WAN, arp(WAN_MAC, &ask.reply(PEER_MAC))),
+        (LAN, bindings::announce(host(1), bindings::ip(1), Some(100))),
+        (LAN, bindings::ask(2, bindings::ip(1), Some(100))),
+        (WAN, vxlan(10_000, &bindings::ask(3, bindings::ip(1), None))),
+        (LAN, bindings::advertise(host(1), bindings::ip6(1), Some(100))),
+        (WAN, vxlan(10_000, &bindings::solicit(3, bindings::ip6(1), None))),
+        (PortId(2), bindings::detect(4, bindings::ip6(1), None)),
+        (LAN, frame(host(2), host(9), Some(100), EtherType::IPV4, &bindings::lease(host(2), bindings::ip(2), 5))),
     ]
 }
 
@@ -146,7 +153,7 @@ proptest! {
 
     #[test]
     fn bent_frames_at_any_port(frames in prop::collection::vec(
-        (0usize..9, prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4), any::<prop::sample::Index>(), 0u16..3), 1..40)
+        (0usize..16, prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4), any::<prop::sample::Index>(), 0u16..3), 1..40)
     ) {
         let mut w = World::new();
         let seeds = seeds();
@@ -168,8 +175,8 @@ proptest! {
                 w.send_segments(port, &[front, back]);
             }
         }
-        for _ in 0..5 {
-            w.tick(1_000);
+        for millis in [1_000, 300_000, 1_000, 1_000, 1_000] {
+            w.tick(millis);
         }
     }
 

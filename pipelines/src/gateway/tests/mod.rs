@@ -2,11 +2,12 @@
 //!
 //! What each kind of frame comes to is shown by the golden cases; here is what must hold for every frame.
 
+mod bindings;
 mod encaps;
 mod hostile;
 mod lifetimes;
-mod paths;
 mod protection;
+mod security;
 mod sharing;
 
 use super::testing::{TestFrame, TestPool, TestPorts};
