@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 TOOLS = (
-    "ip ethtool ping ss sysctl tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovs-ofctl ovsdb-server ovsdb-tool "
+    "ip bridge ethtool ping ss sysctl tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovs-ofctl ovsdb-server ovsdb-tool "
     "setpriv arping ndisc6 keepalived dpdk-testpmd"
 ).split()
 OFFLOADS = "tx off rx off tso off gso off gro off txvlan off rxvlan off".split()
@@ -145,13 +145,16 @@ class Namespace:
     def address(self, interface, prefix, mac=None):
         """Gives an interface an address such as 10.0.0.1/24 or fd00::1/64, and a MAC.
 
-        IPv6 comes without duplicate address detection, and without a link-local address: nothing speaks unasked.
+        IPv6 comes without duplicate address detection and a link-local address, and multicast groups are reported at
+        once and not again: nothing speaks unasked later.
         """
         if mac:
             self.ip("link", "set", interface, "address", mac)
         if ":" in prefix:
             self.ip("link", "set", interface, "addrgenmode", "none")
-            self.run("sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=0")
+            own = f"net.ipv6.conf.{interface}"
+            self.run("sysctl", "-qw", f"{own}.mldv2_unsolicited_report_interval=1")
+            self.run("sysctl", "-qw", f"{own}.disable_ipv6=0")
         self.ip("address", "add", prefix, "dev", interface, *(["nodad"] if ":" in prefix else []))
 
     def mac(self, interface):

@@ -17,7 +17,7 @@ class OpenVswitch:
         self.lab, self.namespace = lab, lab.namespace(role)
         self.directory = lab.directory / f"ovs-{role}"
         self.directory.mkdir()
-        self._ports = 0
+        self._ports, self.hosts = 0, []
         database, self.database = self.directory / "conf.db", f"unix:{self.directory}/db.sock"
         run("ovsdb-tool", "create", database, "/usr/share/openvswitch/vswitch.ovsschema")
         log = open(self.directory / "log", "w")
@@ -51,6 +51,7 @@ class OpenVswitch:
         self.lab.cable(self.namespace, port, host, "eth0")
         host.address("eth0", prefix, mac)
         self.vsctl("add-port", "br0", port, *self._tag(vid))
+        self.hosts.append(host)
         return host
 
     @staticmethod
@@ -100,9 +101,11 @@ class TunnelSwitch(OpenVswitch):
         self.local = {}
 
     def underlay(self, *prefixes):
-        """Addresses (192.0.2.2/24, 2001:db8::2/64) on the bridge phy, whose port is the cable `wire` in this namespace."""
+        """Addresses (192.0.2.2/24, 2001:db8::2/64) on the bridge phy, whose port is the cable `wire`."""
         self.add_bridge("phy")
         self.vsctl("add-port", "phy", "wire")
+        # The kernel sees what the switch sees on the wire, and would answer ARP for phy there, with the wire's MAC.
+        self.namespace.run("sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1")
         self.namespace.ip("link", "set", "phy", "up")
         for prefix in prefixes:
             self.namespace.address("phy", prefix)

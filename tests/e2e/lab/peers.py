@@ -34,6 +34,12 @@ class Router:
         namespace.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         namespace.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
 
+    def address(self, interface, prefix):
+        """An address; with IPv6 also a link-local one, from which a router solicits the neighbours of what it forwards."""
+        self.namespace.address(interface, prefix)
+        if ":" in prefix:
+            self.namespace.ip("address", "add", f"fe80::{self.namespace.role[-1]}/64", "dev", interface, "nodad")
+
 
 class Fabric:
     """The underlay's Ethernet: a kernel bridge in a namespace of its own, wide enough for any tunnel's frames."""

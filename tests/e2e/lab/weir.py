@@ -47,8 +47,12 @@ def toml(document):
 class Weir:
     """One gateway in a namespace. As a context manager: starts, and on a clean end of the `with` finishes and judges."""
 
-    def __init__(self, lab, namespace, ports, *, cores=(1,), dpdk=None, name="weir", **sections):
-        """`ports` is a list of [[port]] tables; `sections` are other tables of weir.toml."""
+    def __init__(self, lab, namespace, ports, *, cores=(1,), dpdk=None, name="weir", after_start=(), **sections):
+        """`ports` is a list of [[port]] tables; `sections` are other tables of weir.toml.
+
+        `after_start` is called each time that it has started: for interfaces that it makes itself.
+        """
+        self.after_start = after_start
         self.lab, self.namespace, self.name = lab, namespace, name
         self.directory = lab.directory / name
         self.directory.mkdir(exist_ok=True)
@@ -90,9 +94,13 @@ class Weir:
             if self.process.poll() is not None:
                 raise self.failure(f"weir ended with {self.process.returncode} instead of starting")
             try:
-                return self.stats()
+                stats = self.stats()
             except OSError:
                 time.sleep(0.02)
+                continue
+            for call in self.after_start:
+                call()
+            return stats
         raise self.failure(f"weir does not answer {seconds} s after its start")
 
     def check(self):
