@@ -47,6 +47,7 @@ impl<F: Frame> Gateway<F> {
         let Some(entry) = self.macs.remove(hash, key) else { return false };
         if let Some(peer) = Place::peer(entry.place) {
             self.peers.release(peer);
+            self.peers.reclaim();
         }
         true
     }

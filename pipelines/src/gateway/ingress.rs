@@ -10,15 +10,17 @@ use super::pipeline::Gateway;
 use super::tunnels::{Found, Kind, checksum_holds};
 use crate::tables::{Attachment, BridgeId, Encap, Peer, Place, PortId, SegmentIx, SegmentKind, Snapshot, VtepIx};
 use crate::wire::{
-    EtherType, GENEVE_PORT, Geneve, IpProtocol, Ipv4, Ipv6, MacAddr, Malformed, Nvgre, Tag, TrafficClass, Udp,
-    VXLAN_PORT, Vxlan, solicited_node,
+    ALL_NODES, EtherType, GENEVE_PORT, Geneve, IpProtocol, Ipv4, Ipv6, MacAddr, Malformed, Nvgre, Tag, TrafficClass,
+    Udp, VXLAN_PORT, Vxlan, solicited_node,
 };
 use crate::{Checksum, Frame};
 use core::net::IpAddr;
 
-/// So many bytes are brought into the first segment of a frame that has several: an outer header with a tag and IPv4 options
-/// (94) or IPv6 (74), Geneve options as far as they fit, an inner one with two tags (22) and IPv6 extension headers as far as they are walked, and UDP's (112).
-const HEADERS: usize = 256;
+/// So many bytes are brought into the first segment of a frame that has several: an outer Ethernet header with a tag (18), IPv6 with
+/// extension headers as far as they are walked (104), UDP (8) and Geneve with as many options as there can be (260), an inner
+/// Ethernet header with two tags (22), IPv6 with as many extension headers, and UDP (112). All others are shorter. What is made
+/// of a frame must not depend on its segments.
+const HEADERS: usize = 18 + 40 + parse::IPV6_WALK + 8 + 260 + 22 + 40 + parse::IPV6_WALK + 8;
 
 /// 01-80-C2-00-00-0x, but for the last digit.
 const LINK_LOCAL_CONTROL: u64 = 0x0180_c200_0000 >> 4;
@@ -243,6 +245,10 @@ fn outer4(
         Checksum::Unknown if ip.checksum_holds() => {}
         Checksum::Bad | Checksum::Unknown => return Err(DropReason::OuterChecksum),
     }
+    // None is followed here, not even to its end.
+    if ip.is_source_routed().map_err(|_| DropReason::MalformedIpv4)? {
+        return Err(DropReason::NotForUs);
+    }
     if ip.fragment().is_fragment() {
         return Err(DropReason::OuterFragment);
     }
@@ -265,11 +271,12 @@ fn outer6(
 ) -> Result<Option<(VtepIx, OuterIp)>, DropReason> {
     let ip = Ipv6::parse_head(head, available).map_err(|_| DropReason::MalformedIpv6)?;
     let payload = head.get(40..).unwrap_or(&[]);
-    let upper = ip.upper(&payload[..payload.len().min(ip.payload_len())]).map_err(|_| DropReason::MalformedIpv6)?;
+    let walked = payload.len().min(ip.payload_len()).min(parse::IPV6_WALK);
+    let upper = ip.upper(&payload[..walked]).map_err(|_| DropReason::MalformedIpv6)?;
     let vtep = snapshot.vtep_at(port, ip.destination().into());
-    // Discovery goes to groups, and its answers to no address may too (RFC 4861 §7.2.4).
+    // Questions go to a vtep's group, and a next hop whose MAC changes tells all nodes (RFC 4861 §7.2.6).
     let asks_us = |&ix: &VtepIx| match snapshot.vtep(ix).map(|v| v.address) {
-        Some(IpAddr::V6(address)) => solicited_node(address) == ip.destination(),
+        Some(IpAddr::V6(address)) => [solicited_node(address), ALL_NODES].contains(&ip.destination()),
         _ => false,
     };
     if upper.protocol == IpProtocol::ICMPV6 && upper.offset == 0 {
@@ -281,6 +288,10 @@ fn outer6(
         return Err(DropReason::NotForUs);
     }
     if ip.source() == ip.destination() {
+        return Err(DropReason::NotForUs);
+    }
+    // A route that is not at its end is for somebody else (RFC 8200 §4.4), and none is followed here (RFC 5095).
+    if upper.routed {
         return Err(DropReason::NotForUs);
     }
     if upper.fragment.is_some() {
@@ -360,6 +371,10 @@ fn decapsulated(
         return Err(DropReason::InnerTag);
     }
     lane.ecn = parse::combine_ecn(span.class, &lane.inner)?;
+    // Into the next tunnel it goes with the mark (RFC 6040 §4.1).
+    if let Some(ecn) = lane.ecn {
+        lane.inner.class = lane.inner.class.with_ecn(ecn);
+    }
     Ok(())
 }
 

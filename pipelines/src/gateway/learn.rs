@@ -332,6 +332,7 @@ impl<F: Frame> Gateway<F> {
             }
             Fact::Binding { .. } | Fact::BindingGone { .. } => self.binding_elsewhere(snapshot, fact, now),
         }
+        self.peers.reclaim();
     }
 
     /// Takes over where another worker saw a MAC. Its move is counted there; here it is only noted, so that whoever sees

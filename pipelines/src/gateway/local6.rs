@@ -30,14 +30,29 @@ impl<F: Frame> Gateway<F> {
         if ip.next_header() != IpProtocol::ICMPV6 {
             return Err(DropReason::NotForUs);
         }
+        let (source, destination, limit, payload_len) =
+            (ip.source(), ip.destination(), ip.hop_limit(), ip.payload_len());
         let payload = head.get(ip_at + 40..).unwrap_or(&[]);
-        let message = &payload[..payload.len().min(ip.payload_len())];
-        let (icmp, _) = Icmpv6::parse(message).map_err(|_| DropReason::Truncated)?;
+        let (icmp, _) = Icmpv6::parse(&payload[..payload.len().min(payload_len)]).map_err(|_| DropReason::Truncated)?;
         match icmp.icmp_type() {
-            Icmpv6Type::ECHO_REQUEST if ip.destination().is_multicast() => Err(DropReason::NotForUs),
+            Icmpv6Type::ECHO_REQUEST if destination.is_multicast() => Err(DropReason::NotForUs),
+            // Nobody to answer: no single node has such an address (RFC 4291 §2.5.2, §2.5.3, §2.7), or it is the vtep's own.
+            Icmpv6Type::ECHO_REQUEST
+                if source.is_multicast()
+                    || source.is_unspecified()
+                    || source.is_loopback()
+                    || turn.snapshot.vtep_at(turn.port, source.into()).is_some() =>
+            {
+                Err(DropReason::NotForUs)
+            }
             Icmpv6Type::ECHO_REQUEST => self.echo6(frame, ip_at),
             Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT => {
-                let (source, destination, limit) = (ip.source(), ip.destination(), ip.hop_limit());
+                // Its checksum is over all of it, in however many segments that came.
+                let end = ip_at + 40 + payload_len;
+                if frame.head().len() < end && !frame.pull(end) {
+                    return Err(DropReason::NoHeadroom);
+                }
+                let message = &frame.head()[ip_at + 40..end];
                 let nd = Nd::parse(source, destination, limit, message).map_err(|_| DropReason::MalformedNd)?;
                 self.discovery(turn, source, from, nd)
             }

@@ -13,7 +13,7 @@ use crate::wire::{
 };
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
-const IPV6_WALK: usize = 64;
+pub(super) const IPV6_WALK: usize = 64;
 /// Ports of what DHCP servers tell clients, source and destination.
 const DHCP: u32 = (DHCP_SERVER_PORT as u32) << 16 | DHCP_CLIENT_PORT as u32;
 const DHCP6: u32 = (DHCP6_SERVER_PORT as u32) << 16 | DHCP6_CLIENT_PORT as u32;

@@ -146,6 +146,7 @@ impl<F: Frame> Gateway<F> {
             self.carry_out(&mut turn, frame, lane, lane.decision);
         }
         self.lanes = all;
+        self.peers.reclaim();
         pool.free(&mut self.refused);
     }
 
@@ -210,8 +211,10 @@ impl<F: Frame> Gateway<F> {
             let recalled = |lane: &Parsed| matches!(lane.decision, Decision::Forward(_));
             let again = (lanes.iter().enumerate()).fold(0, |all, (n, lane)| all | u64::from(recalled(lane)) << n);
             lanes.iter_mut().filter(|lane| recalled(lane)).for_each(|lane| lane.decision = Decision::Open);
-            settled |= self.learn_all(snapshot, port, now, lanes, again);
+            self.learn_all(snapshot, port, now, lanes, again);
             open |= again;
+            // And what taught nothing new when its turn came, may do so when its like comes next.
+            settled = 0;
         }
         let stamp = self.stamp(snapshot, now);
         for n in bits(open) {
@@ -260,6 +263,7 @@ impl<F: Frame> Gateway<F> {
         turn.stamp = self.stamp(snapshot, now);
         self.probe_due(&mut turn);
         self.forget(snapshot, now);
+        self.peers.reclaim();
         (self.neighbour_offers, self.binding_offers) = (NEIGHBOUR_OFFERS, BINDING_OFFERS);
         pool.free(&mut self.refused);
     }

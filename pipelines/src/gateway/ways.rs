@@ -187,7 +187,11 @@ impl<F: Frame> Gateway<F> {
             // Another flow may go by another next hop.
             way.stamp = 0;
         }
-        let number = choose(&numbers, flow, &self.neighbours).ok_or(DropReason::NeighbourTableFull)?;
+        let (due, number) = choose(&numbers, flow, &self.neighbours).ok_or(DropReason::NeighbourTableFull)?;
+        // While another does its work, the tick asks for the one whose turn it is.
+        if let Some(neighbour) = self.neighbours.get_mut(due) {
+            neighbour.wanted = true;
+        }
         let neighbour = self.neighbours.get_mut(number).ok_or(DropReason::NeighbourTableFull)?;
         neighbour.wanted = true;
         match neighbour.state {
@@ -220,12 +224,15 @@ fn tag(ether_type: EtherType, vid: VlanId) -> [u8; 4] {
     (u32::from(ether_type.0) << 16 | u32::from(u16::from(vid))).to_be_bytes()
 }
 
-/// The next hop of a flow: one of them by its hash, and while that one is not to be had, another.
-fn choose(hops: &[u32], flow: u64, neighbours: &NeighbourTable) -> Option<u32> {
+/// The next hop of a flow by its hash, and the one that it takes: while that one does not answer, another that does. A frame
+/// waits, or is dropped, only where none does.
+fn choose(hops: &[u32], flow: u64, neighbours: &NeighbourTable) -> Option<(u32, u32)> {
     // The lower half of the hash: the upper one is what the underlay sees of it.
     let first = ((u64::from(flow as u32) * hops.len() as u64) >> 32) as usize;
     let all = || hops.iter().cycle().skip(first).take(hops.len()).copied();
-    all().find(|&hop| neighbours.is_usable(hop)).or_else(|| all().next())
+    let due = all().next()?;
+    let taken = all().find(|&hop| neighbours.is_resolved(hop)).or_else(|| all().find(|&hop| neighbours.is_usable(hop)));
+    Some((due, taken.unwrap_or(due)))
 }
 
 /// Writes an outer header, with zeros where a frame's own values and the next hop's MAC go. `None` if the vtep and the peer are of

@@ -134,6 +134,12 @@ impl NeighbourTable {
         self.entries.get_mut(number as usize)
     }
 
+    /// Whether frames can go to a neighbour now.
+    pub(crate) fn is_resolved(&self, number: u32) -> bool {
+        let state = self.entries.get(number as usize).map(|n| n.state);
+        state.is_some_and(|s| !matches!(s, NeighbourState::Resolving | NeighbourState::Failed))
+    }
+
     /// Whether frames can go to a neighbour now, or soon.
     pub(crate) fn is_usable(&self, number: u32) -> bool {
         self.entries.get(number as usize).is_some_and(|n| n.state != NeighbourState::Failed)
@@ -278,7 +284,8 @@ impl NeighbourTable {
                     self.changes += 1;
                     each(Due::Failed(number));
                 }
-                NeighbourState::Resolving if entry.attempts == 0 => {}
+                // No frame waits for it; one that went by another next hop may have wanted it.
+                NeighbourState::Resolving if entry.attempts == 0 && !entry.wanted => {}
                 NeighbourState::Stale | NeighbourState::Resolving => {
                     // The last question of a stale one goes to everybody: its address may have a new MAC.
                     let last = entry.attempts + 1 >= ATTEMPTS;

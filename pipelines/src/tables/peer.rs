@@ -15,6 +15,8 @@ struct Holder {
     peer: Option<Peer>,
     /// How many learned MACs are at it; only counted for those that are not configured.
     macs: u32,
+    /// Whether it is among those to be given back.
+    idle: bool,
 }
 
 /// The table.
@@ -24,6 +26,8 @@ pub struct PeerTable {
     /// From [`Peer::key`] to number, of those that are not configured.
     index: Box<[Bucket]>,
     free: Vec<u32>,
+    /// Numbers whose last MAC is gone, and that stand for their peer until [`PeerTable::reclaim`].
+    idle: Vec<u32>,
     secret: Secret,
     /// How often a number was given back.
     releases: u64,
@@ -39,6 +43,7 @@ impl PeerTable {
             index: vec![Bucket::default(); (learned / 2 + 1).next_power_of_two()].into(),
             // The last one given back is the next handed out: no learned MAC names it any more.
             free: (configured as u32..total as u32).rev().collect(),
+            idle: Vec::with_capacity(learned),
             secret,
             releases: 0,
         }
@@ -80,7 +85,7 @@ impl PeerTable {
             self.free.push(number);
             return None;
         }
-        self.holders[number as usize] = Holder { peer: Some(peer), macs: 0 };
+        self.holders[number as usize] = Holder { peer: Some(peer), macs: 0, idle: false };
         Some(PeerIx(number))
     }
 
@@ -96,26 +101,48 @@ impl PeerTable {
         }
     }
 
-    /// Counts one learned MAC less at a peer. One that is not configured gives its number back with the last.
+    /// Counts one learned MAC less at a peer. One that is not configured gives its number back after the last.
     pub(crate) fn release(&mut self, ix: PeerIx) {
         let Some(holder) = self.holders.get_mut(ix.index()) else { return };
         holder.macs = holder.macs.saturating_sub(1);
         self.release_if_unused(ix);
     }
 
-    /// Gives back the number of a peer that was interned and then not used.
+    /// Notes that a peer that was interned is not used: its number may be given back.
     pub(crate) fn release_if_unused(&mut self, ix: PeerIx) {
-        let holder = &mut self.holders[ix.index()];
-        if ix.index() < self.configured || holder.macs > 0 {
-            return;
+        let Some(holder) = self.holders.get_mut(ix.index()) else { return };
+        if ix.index() >= self.configured && holder.macs == 0 && holder.peer.is_some() && !holder.idle {
+            holder.idle = true;
+            // As many as there are numbers at most: each is in it once.
+            self.idle.push(ix.0);
         }
-        let Some(peer) = holder.peer.take() else { return };
-        let key = peer.key(self.secret);
-        if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
-            self.index[b].keys[s] = 0;
+    }
+
+    /// Gives back the numbers that nobody needs. Not before a burst is through: frames that were taken apart with a number must
+    /// not find another peer by it.
+    #[inline]
+    pub(crate) fn reclaim(&mut self) {
+        if !self.idle.is_empty() {
+            self.reclaim_all();
         }
-        self.free.push(ix.0);
-        self.releases += 1;
+    }
+
+    #[cold]
+    fn reclaim_all(&mut self) {
+        while let Some(number) = self.idle.pop() {
+            let Some(holder) = self.holders.get_mut(number as usize) else { continue };
+            holder.idle = false;
+            if holder.macs > 0 {
+                continue;
+            }
+            let Some(peer) = holder.peer.take() else { continue };
+            let key = peer.key(self.secret);
+            if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
+                self.index[b].keys[s] = 0;
+            }
+            self.free.push(number);
+            self.releases += 1;
+        }
     }
 }
 
@@ -148,6 +175,9 @@ mod tests {
         assert!(t.intern(&s, peer(10)).is_some());
         assert_eq!(t.intern(&s, peer(11)), None);
         t.release(learned);
+        assert_eq!(t.find(&s, peer(9)), Some(learned), "somebody may still mean it");
+        assert_eq!(t.intern(&s, peer(11)), None);
+        t.reclaim();
         assert_eq!(t.find(&s, peer(9)), None);
         assert!(t.intern(&s, peer(11)).is_some());
     }
