@@ -18,8 +18,9 @@ import struct
 import sys
 
 from scapy.all import (  # noqa: F401: for the scripts
-    ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Dot3, Ether, GRE, ICMPv6EchoRequest, IPOption, IPv6,
-    IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, LLC, PadN, Raw, fragment,
+    ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Dot3, Ether, GRE, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA,
+    ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RA, IPOption, IPv6, IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Jumbo, LLC, PadN, Raw, fragment,
 )
 from scapy.layers.vxlan import VXLAN
 
@@ -28,9 +29,11 @@ HERE = pathlib.Path(__file__).parent
 # Hosts of tenants.
 A, B, C, D = (f"02:00:00:00:00:{n:02x}" for n in (0xA, 0xB, 0xC, 0xD))
 ALL = "ff:ff:ff:ff:ff:ff"
-# The gateway's ports, and its vtep's address.
+# The gateway's ports, and its vteps' addresses.
 LAN0, LAN1, WAN0 = (f"02:00:00:00:f0:{n:02x}" for n in range(3))
-VTEP = "192.0.2.1"
+VTEP, VTEP6 = "192.0.2.1", "2001:db8::1"
+# Where it is asked who has VTEP6: the group, and its MAC.
+ASKED, ASKED_MAC = "ff02::1:ff00:1", "33:33:ff:00:00:01"
 
 
 def host(n):
@@ -39,7 +42,7 @@ def host(n):
 
 
 def hop(n):
-    """The MAC of 192.0.2.n on the underlay."""
+    """The MAC of 192.0.2.n, and of 2001:db8::n, on the underlay."""
     return f"02:00:00:00:02:{n:02x}"
 
 
@@ -49,6 +52,11 @@ def eth(source, destination, **fields):
 
 def tag(vid, pcp=0, dei=0, **fields):
     return Dot1Q(vlan=vid, prio=pcp, id=dei, **fields)
+
+
+def stack(outer, inner, pcp=0, dei=0, tpid=0x88a8, **fields):
+    """Two tags; priority and drop eligibility are the outer one's, `fields` the inner one's."""
+    return (Dot1AD if tpid == 0x88a8 else Dot1Q)(vlan=outer, prio=pcp, id=dei) / Dot1Q(vlan=inner, **fields)
 
 
 def data(n):
@@ -84,9 +92,52 @@ def under(n=2, **fields):
     return eth(hop(n), WAN0) / IP(**{"src": f"192.0.2.{n}", "dst": VTEP, "id": 0, "flags": "DF", **fields})
 
 
-def vxlan(vni=7, peer=2, sport=50000, vx=None, **fields):
+def under6(n=2, **fields):
+    """Outer Ethernet and IPv6 headers from 2001:db8::n to the vtep; `fields` are of the IPv6 header."""
+    return eth(hop(n), WAN0) / IPv6(**{"src": f"2001:db8::{n:x}", "dst": VTEP6, **fields})
+
+
+def vxlan(vni=7, peer=2, sport=50000, vx=None, over=under, **fields):
     """Outer headers, VXLAN included, from a peer to the vtep; `vx` are fields of VXLAN's header, others of IP's."""
-    return under(peer, **fields) / UDP(sport=sport, dport=4789, chksum=0) / VXLAN(**{"flags": 8, "vni": vni, **(vx or {})})
+    return over(peer, **fields) / UDP(sport=sport, dport=4789, chksum=0) / VXLAN(**{"flags": 8, "vni": vni, **(vx or {})})
+
+
+def nvgre(vsid=5000, peer=2, flow=0, gre=None, over=under, **fields):
+    """Outer headers of NVGRE, from a peer to the vtep; `gre` are fields of GRE's header, others of IP's."""
+    key = {"key_present": 1, "proto": 0x6558, "key": vsid << 8 | flow}
+    return over(peer, **fields) / GRE(**{**key, **(gre or {})})
+
+
+def option(kind=1, content=b"", of=0x0102, length=None, reserved=0):
+    """A Geneve option; its length is in units of four bytes."""
+    length = len(content) // 4 if length is None else length
+    return struct.pack(">HBB", of, kind, reserved << 5 | length) + content
+
+
+def geneve_header(vni=9, options=b"", version=0, flags=0, proto=0x6558, length=None, reserved=0):
+    """A Geneve header with its options; `length` is what it says of theirs, in units of four bytes."""
+    length = len(options) // 4 if length is None else length
+    return Raw(struct.pack(">BBHI", version << 6 | length, flags, proto, vni << 8 | reserved) + options)
+
+
+def geneve(vni=9, peer=2, sport=50000, options=b"", ge=None, over=under, **fields):
+    """Outer headers, Geneve included, from a peer to the vtep; `ge` are those of its header, others of IP's."""
+    return over(peer, **fields) / UDP(sport=sport, dport=6081, chksum=0) / geneve_header(vni, options, **(ge or {}))
+
+
+def ns(n, target, to=None, source=None, mac=None, **fields):
+    """2001:db8::n, or `source`, asks who has an address: at its group, or at `to`; `fields` are of the IPv6 header."""
+    last = raw(IPv6(dst=target))[37:40].hex()
+    group = f"ff02::1:ff{last[:2]}:{last[2:]}"
+    ask = IPv6(**{"src": source or f"2001:db8::{n:x}", "dst": to or group, "hlim": 255, **fields}) / ICMPv6ND_NS(tgt=target)
+    return ask if source == "::" else ask / ICMPv6NDOptSrcLLAddr(lladdr=mac or hop(n))
+
+
+def na(n, to=VTEP6, target=None, mac=None, bits=0b011, hlim=255):
+    """2001:db8::n says that it, or `target`, is at a MAC; `bits` are router, solicited, override; no MAC: no option."""
+    r, s, o = (bits >> 2 & 1, bits >> 1 & 1, bits & 1)
+    say = IPv6(src=f"2001:db8::{n:x}", dst=to, hlim=hlim) / ICMPv6ND_NA(tgt=target or f"2001:db8::{n:x}", R=r, S=s, O=o)
+    return say if mac == "" else say / ICMPv6NDOptDstLLAddr(lladdr=mac or hop(n))
 
 
 def raw(frame):
