@@ -4,6 +4,7 @@
 
 mod bindings;
 mod encaps;
+mod flows;
 mod hostile;
 mod lifetimes;
 mod protection;
