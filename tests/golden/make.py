@@ -121,7 +121,7 @@ def geneve_header(vni=9, options=b"", version=0, flags=0, proto=0x6558, length=N
 
 
 def geneve(vni=9, peer=2, sport=50000, options=b"", ge=None, over=under, **fields):
-    """Outer headers, Geneve included, from a peer to the vtep; `ge` are those of its header, others of IP's."""
+    """Outer headers, Geneve included, from a peer to the vtep; `options` and `ge` are of its header, others of IP's."""
     return over(peer, **fields) / UDP(sport=sport, dport=6081, chksum=0) / geneve_header(vni, options, **(ge or {}))
 
 
