@@ -4,6 +4,7 @@
 //! notifications (every request is answered).
 
 use crate::object::{Key, Kind, Object};
+use crate::view::Source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -95,12 +96,25 @@ pub struct List {
     /// Only rows of this bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// Only rows with this address: of `mac` a MAC, of `binding` an IP address or a MAC, of `flood` a peer's IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Only rows that are known in this way; of `mac`, `binding` and `flood`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Where to go on: `next` of the page before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// At most this many rows; the firmware's own bound is 10,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+}
+
+impl List {
+    /// Every row of a noun.
+    pub fn all(of: Noun) -> Self {
+        Self { of, bridge: None, address: None, source: None, after: None, limit: None }
+    }
 }
 
 /// What can be listed.
@@ -119,6 +133,10 @@ pub enum Noun {
     Endpoint,
     /// [`crate::view::MacRow`]: MACs configured and learned.
     Mac,
+    /// [`crate::view::BindingRow`]: addresses and who has them, configured and learned.
+    Binding,
+    /// [`crate::view::FloodRow`]: where frames to everybody go.
+    Flood,
     /// [`crate::view::NeighbourRow`]: next hops on the underlay.
     Neighbour,
 }

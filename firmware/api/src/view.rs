@@ -1,8 +1,10 @@
 //! What the firmware knows and counts. Names are stable, and the same in JSON, tables and metrics; units are in them.
 
-use crate::id::{Location, Mac};
+use crate::id::{Location, Mac, Name, SegmentId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 
 /// Every counter and gauge. Counters start at zero with the process.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -141,6 +143,83 @@ pub enum Source {
     Configured,
     /// A frame said so.
     Learned,
+}
+
+impl Source {
+    /// Its one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Learned => "learned",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Who has an address on a bridge, and how that is known: what requests for it are answered from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BindingRow {
+    /// The bridge's name.
+    pub bridge: Name,
+    /// The address.
+    pub address: IpAddr,
+    /// Who has it.
+    pub mac: Mac,
+    /// Configured: an endpoint's own address. Learned: somebody said so who may, be it that an allowed pair lets him take
+    /// it from the endpoint whose it is.
+    pub source: Source,
+    /// Seconds since it was confirmed; absent for a configured one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// How often it has moved.
+    pub sequence: u32,
+}
+
+/// A place that a bridge's frames to everybody go to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FloodRow {
+    /// The bridge's name.
+    pub bridge: Name,
+    /// The segment they leave by.
+    pub segment: SegmentId,
+    /// The remote tunnel endpoint; exactly when the segment is a tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<IpAddr>,
+    /// The full mesh that the peer is in; absent for the one without a name, and for a VLAN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+    /// Why they go there.
+    pub origin: Origin,
+}
+
+/// Why a bridge floods to a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It is a VLAN of the bridge, with one tag, two, or none.
+    Vlan,
+    /// It is a peer of the desired state.
+    Peer,
+    /// An endpoint is behind it, and the bridge floods to its endpoints.
+    Endpoint,
+}
+
+impl Origin {
+    /// Its one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Vlan => "vlan",
+            Self::Peer => "peer",
+            Self::Endpoint => "endpoint",
+        }
+    }
 }
 
 /// A next hop on the underlay.

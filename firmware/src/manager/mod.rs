@@ -9,6 +9,7 @@ mod claims;
 pub mod configuration;
 pub mod crew;
 pub mod desired;
+mod facts;
 pub mod key;
 pub mod numbers;
 pub mod pages;
@@ -29,12 +30,9 @@ use crew::Crew;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use views::PortFacts;
-use weir_api::id::Name;
 use weir_api::message::{Applied, Apply, Call, Error, List, Noun, Page, code};
-use weir_api::view::{MacRow, MbufStats, Stats};
+use weir_api::view::{MbufStats, Stats};
 
-/// How long a list of MACs is kept for the pages behind the first.
-const KEPT: Duration = Duration::from_secs(30);
 /// Between two looks at links.
 const LINKS: Duration = Duration::from_millis(500);
 
@@ -47,16 +45,10 @@ pub struct Manager {
     ports: Vec<PortFacts>,
     pool: Option<weir_pmd::Mempool>,
     started: Instant,
-    macs: Option<MacList>,
+    /// A list whose next page may be asked for.
+    kept: Option<facts::Kept>,
     links_seen: Option<Instant>,
     links_down: u64,
-}
-
-/// A list of MACs that is handed out page by page.
-struct MacList {
-    bridge: Option<Name>,
-    made: Instant,
-    rows: Vec<MacRow>,
 }
 
 impl Manager {
@@ -69,8 +61,8 @@ impl Manager {
         ports: Vec<PortFacts>,
         pool: Option<weir_pmd::Mempool>,
     ) -> Self {
-        let (started, macs, links_seen, links_down) = (Instant::now(), None, None, 0);
-        Self { configuration, limits, store, crew, ports, pool, started, macs, links_seen, links_down }
+        let (started, kept, links_seen, links_down) = (Instant::now(), None, None, 0);
+        Self { configuration, limits, store, crew, ports, pool, started, kept, links_seen, links_down }
     }
 
     /// The workers.
@@ -96,8 +88,8 @@ impl Manager {
 
     fn due(&mut self) {
         self.crew.free_retired();
-        if self.macs.as_ref().is_some_and(|list| list.made.elapsed() > KEPT) {
-            self.macs = None;
+        if self.kept.as_ref().is_some_and(facts::Kept::is_old) {
+            self.kept = None;
         }
         if self.links_seen.is_none_or(|seen| seen.elapsed() > LINKS) {
             self.links_seen = Some(Instant::now());
@@ -145,7 +137,7 @@ impl Manager {
         if self.configuration.generation() == before {
             return Ok(applied);
         }
-        self.macs = None;
+        self.kept = None;
         for core in self.crew.publish(self.configuration.snapshot()) {
             let late = format!("the worker on core {core} does not forward by generation {} yet", applied.generation);
             log::error!("{late}");
@@ -159,37 +151,12 @@ impl Manager {
     fn list(&mut self, list: &List) -> Result<Page, Error> {
         match (pages::kind(list.of), list.of) {
             (Some(kind), _) => pages::objects(&self.configuration, kind, list),
-            (None, Noun::Mac) => self.list_macs(list),
+            (None, Noun::Mac | Noun::Binding) => {
+                facts::list(&self.configuration, &mut self.crew, self.ports.len(), list, &mut self.kept)
+            }
+            (None, Noun::Flood) => facts::floods(&self.configuration, list),
             (None, _) => self.list_neighbours(list),
         }
-    }
-
-    fn list_macs(&mut self, list: &List) -> Result<Page, Error> {
-        let limit = pages::limit(list)?;
-        let bridge = pages::bridge(self.configuration.desired(), list)?;
-        let kept = self.macs.take().filter(|kept| list.after.is_some() && kept.bridge == bridge);
-        let kept = match kept {
-            Some(kept) => kept,
-            None => {
-                let learned = self.crew.macs(self.ports.len())?;
-                let rows = views::macs(&self.configuration, bridge.as_ref(), &learned);
-                MacList { bridge, made: Instant::now(), rows }
-            }
-        };
-        let id = |row: &MacRow| format!("{}/{}", row.bridge, row.mac);
-        let first = match &list.after {
-            None => 0,
-            Some(after) => {
-                let (bridge, mac) = after.rsplit_once('/').unwrap_or_default();
-                let mac = mac.parse::<weir_api::id::Mac>();
-                let mac = mac.map_err(|why| fault(code::INVALID_PARAMS, why.to_string(), "after", after))?;
-                kept.rows.partition_point(|row| (row.bridge.as_str(), row.mac) <= (bridge, mac))
-            }
-        };
-        let rows = kept.rows[first..].iter().map(|row| (id(row), serde_json::json!(row)));
-        let page = pages::page(self.configuration.generation(), limit, rows);
-        self.macs = page.next.is_some().then_some(kept);
-        Ok(page)
     }
 
     /// Few enough for a page: a cursor is the number of the row.
@@ -198,6 +165,7 @@ impl Manager {
         if let Some(bridge) = &list.bridge {
             return Err(fault(code::INVALID_PARAMS, "a next hop belongs to no bridge", "bridge", bridge));
         }
+        pages::no_facts(list)?;
         let after = list.after.as_deref().map(str::parse::<usize>).transpose();
         let after = after
             .map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;

@@ -40,6 +40,19 @@ pub fn bridge(state: &Desired, list: &List) -> Result<Option<Name>, Error> {
     name.map(Some).ok_or_else(|| fault(code::NOT_FOUND, format!("there is no bridge {text}"), "bridge", text))
 }
 
+/// Refuses the filters of what is known of hosts.
+///
+/// # Errors
+/// `INVALID_PARAMS` for either.
+pub fn no_facts(list: &List) -> Result<(), Error> {
+    let why = "only mac, binding and flood rows can be asked for by it";
+    match (&list.address, list.source) {
+        (Some(address), _) => Err(fault(code::INVALID_PARAMS, why, "address", address)),
+        (_, Some(source)) => Err(fault(code::INVALID_PARAMS, why, "source", source)),
+        (None, None) => Ok(()),
+    }
+}
+
 /// Rows with their ids, in order; one more than fits shows that there is another page.
 pub fn page(generation: u64, limit: usize, mut rows: impl Iterator<Item = (String, Value)>) -> Page {
     let mut page = Page { generation, rows: Vec::new(), next: None };
@@ -60,6 +73,7 @@ pub fn page(generation: u64, limit: usize, mut rows: impl Iterator<Item = (Strin
 /// `INVALID_PARAMS` for a cursor or a filter that does not fit the noun, `NOT_FOUND` for a bridge that is not there.
 pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result<Page, Error> {
     let state = configuration.desired();
+    no_facts(list)?;
     let limit = limit(list)?;
     let bridge = bridge(state, list)?;
     if let (Kind::Vtep, Some(name)) = (kind, &bridge) {
@@ -151,6 +165,6 @@ pub fn kind(noun: Noun) -> Option<Kind> {
         Noun::Segment => Some(Kind::Segment),
         Noun::Peer => Some(Kind::Peer),
         Noun::Endpoint => Some(Kind::Endpoint),
-        Noun::Mac | Noun::Neighbour => None,
+        Noun::Mac | Noun::Binding | Noun::Flood | Noun::Neighbour => None,
     }
 }

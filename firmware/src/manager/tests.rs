@@ -11,6 +11,7 @@ use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
 mod claims;
+mod facts;
 mod outcome;
 mod rules;
 mod spread;
@@ -57,6 +58,13 @@ fn with_red() -> Configuration {
     let mut c = configuration(Tables::default());
     apply(&mut c, red()).unwrap();
     c
+}
+
+fn list(m: &mut Manager, json: Value) -> Result<Page, Error> {
+    match m.answer(Call::List(serde_json::from_value(json).unwrap()))? {
+        Answer::Page(page) => Ok(page),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn whole(c: &Configuration) -> Vec<Object> {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use weir_api::message::{Applied, Apply, Op};
+use weir_api::message::{Applied, Apply, List, Op};
 use weir_api::object::{Key, Kind, Object, State};
 
 /// Up to how many objects are named one by one; of more, only the number is told (`-j` names them all).
@@ -182,7 +182,7 @@ fn desired_state(session: &mut Session<'_>) -> Result<(State, u64), Failure> {
         let mut generations = BTreeSet::new();
         let mut objects = Vec::new();
         for kind in Kind::ALL {
-            let (rows, first, last) = session.rows(kind.into(), None)?;
+            let (rows, first, last) = session.rows(List::all(kind.into()))?;
             generations.extend([first, last]);
             for row in rows {
                 objects.push(object(kind, row)?);

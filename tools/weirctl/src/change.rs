@@ -6,9 +6,10 @@
 use crate::cli::{Add, BridgeFields, Del, EndpointFields, HostKey, PeerKey, SegmentFields, Set, VtepFields};
 use crate::failure::Failure;
 use crate::session::Session;
-use weir_api::id::{Location, Name};
+use std::net::IpAddr;
+use weir_api::id::{AllowedPair, Location, Name};
 use weir_api::message::{Applied, Apply, Op};
-use weir_api::object::{Bridge, Endpoint, Key, Kind, Object, Peer, Segment, Tpid, Vtep};
+use weir_api::object::{Bridge, Endpoint, Key, Kind, Object, Peer, Segment, Vtep};
 
 /// How often `add` and `set` try when another generation is running each time.
 pub const ATTEMPTS: u32 = 4;
@@ -19,9 +20,10 @@ fn ports() -> Failure {
 
 /// The object that `add` is to add.
 pub fn new_object(add: &Add) -> Result<Object, Failure> {
-    let endpoint = |key: &HostKey, location: &Location, ips: &[_]| {
+    let endpoint = |key: &HostKey, location: &Location, ips: &[IpAddr], pairs: &[AllowedPair]| {
         let (bridge, location) = (key.bridge.clone(), location.clone());
-        Object::Endpoint(Endpoint { bridge, mac: key.mac, location, ips: ips.to_vec(), allowed_pairs: vec![] })
+        let (ips, allowed_pairs) = (ips.to_vec(), pairs.to_vec());
+        Object::Endpoint(Endpoint { bridge, mac: key.mac, location, ips, allowed_pairs })
     };
     Ok(match add {
         Add::Bridge(a) => {
@@ -41,12 +43,14 @@ pub fn new_object(add: &Add) -> Result<Object, Failure> {
             bridge: a.bridge.clone(),
             vtep: a.vtep.clone(),
             carry_tags: a.carry_tags.unwrap_or(false),
-            mesh: None,
-            tpid: Tpid::default(),
+            mesh: a.mesh.clone(),
+            tpid: a.tpid.unwrap_or_default(),
         }),
-        Add::Peer(a) => Object::Peer(Peer { segment: a.segment.clone(), address: a.address, mesh: None }),
-        Add::Endpoint(a) => endpoint(&a.key, &a.location, &a.ip),
-        Add::Mac(a) => endpoint(&a.key, &a.location, &[]),
+        Add::Peer(a) => {
+            Object::Peer(Peer { segment: a.key.segment.clone(), address: a.key.address, mesh: a.mesh.clone() })
+        }
+        Add::Endpoint(a) => endpoint(&a.key, &a.location, &a.ip, &a.allowed_pair),
+        Add::Mac(a) => endpoint(&a.key, &a.location, &[], &[]),
         Add::Port(_) => return Err(ports()),
     })
 }
@@ -59,12 +63,14 @@ pub fn doomed(del: &Del) -> Result<Vec<Key>, Failure> {
         Del::Bridge(a) => keys(Kind::Bridge, names(&a.ids)),
         Del::Vtep(a) => keys(Kind::Vtep, names(&a.ids)),
         Del::Segment(a) => keys(Kind::Segment, a.ids.iter().map(ToString::to_string).collect()),
-        Del::Peer(PeerKey { segment, address }) => {
-            vec![Object::Peer(Peer { segment: segment.clone(), address: *address, mesh: None }).key()]
-        }
+        Del::Peer(key) => vec![peer_key(key)],
         Del::Endpoint(key) | Del::Mac(key) => vec![endpoint_key(key)],
         Del::Port(_) => return Err(ports()),
     })
+}
+
+fn peer_key(key: &PeerKey) -> Key {
+    Key { kind: Kind::Peer, id: format!("{}/{}", key.segment, key.address) }
 }
 
 fn endpoint_key(key: &HostKey) -> Key {
@@ -95,10 +101,7 @@ pub fn set(session: &mut Session<'_>, set: &Set) -> Result<Applied, Failure> {
         Set::Segment(a) => named(Kind::Segment, &a.id),
         Set::Endpoint(a) => endpoint_key(&a.key),
         Set::Mac(a) => endpoint_key(&a.key),
-        Set::Peer(_) => {
-            let text = "a peer has no fields but its id: `weirctl del peer`, then `weirctl add peer`";
-            return Err(Failure::Usage(text.to_owned()));
-        }
+        Set::Peer(a) => peer_key(&a.key),
         Set::Port(_) => return Err(ports()),
     };
     settle(session, |session| {
@@ -135,6 +138,7 @@ fn edit(object: &mut Object, set: &Set) -> Result<(), Failure> {
         (Object::Bridge(bridge), Set::Bridge(a)) => set_bridge(bridge, &a.fields),
         (Object::Vtep(vtep), Set::Vtep(a)) => set_vtep(vtep, &a.fields)?,
         (Object::Segment(segment), Set::Segment(a)) => set_segment(segment, &a.fields),
+        (Object::Peer(peer), Set::Peer(a)) => peer.mesh = a.fields.mesh.clone(),
         (Object::Endpoint(endpoint), Set::Endpoint(a)) => set_endpoint(endpoint, &a.fields),
         (Object::Endpoint(endpoint), Set::Mac(a)) => endpoint.location = a.location.clone(),
         (object, _) => return Err(Failure::Misunderstood(format!("get: found {} instead", object.key()))),
@@ -143,11 +147,22 @@ fn edit(object: &mut Object, set: &Set) -> Result<(), Failure> {
 }
 
 fn set_bridge(bridge: &mut Bridge, fields: &BridgeFields) {
-    let BridgeFields { mac_limit, mac_ageing, unknown_unicast, accept_from } = fields;
-    bridge.mac_limit = mac_limit.unwrap_or(bridge.mac_limit);
-    bridge.mac_ageing = mac_ageing.unwrap_or(bridge.mac_ageing);
-    bridge.unknown_unicast = unknown_unicast.unwrap_or(bridge.unknown_unicast);
-    bridge.accept_from = accept_from.unwrap_or(bridge.accept_from);
+    fn put<T: Copy>(field: &mut T, given: &Option<T>) {
+        *field = given.unwrap_or(*field);
+    }
+    put(&mut bridge.mac_limit, &fields.mac_limit);
+    put(&mut bridge.mac_ageing, &fields.mac_ageing);
+    put(&mut bridge.unknown_unicast, &fields.unknown_unicast);
+    put(&mut bridge.accept_from, &fields.accept_from);
+    put(&mut bridge.suppression, &fields.suppression);
+    put(&mut bridge.unknown_target, &fields.unknown_target);
+    put(&mut bridge.binding_limit, &fields.binding_limit);
+    put(&mut bridge.binding_ageing, &fields.binding_ageing);
+    put(&mut bridge.port_security, &fields.port_security);
+    put(&mut bridge.broadcast_limit, &fields.broadcast_limit);
+    put(&mut bridge.unknown_limit, &fields.unknown_limit);
+    put(&mut bridge.announcement_limit, &fields.announcement_limit);
+    put(&mut bridge.flood_list, &fields.flood_list);
 }
 
 fn set_vtep(vtep: &mut Vtep, fields: &VtepFields) -> Result<(), Failure> {
@@ -168,7 +183,7 @@ fn set_vtep(vtep: &mut Vtep, fields: &VtepFields) -> Result<(), Failure> {
 }
 
 fn set_segment(segment: &mut Segment, fields: &SegmentFields) {
-    let SegmentFields { bridge, vtep, carry_tags } = fields;
+    let SegmentFields { bridge, vtep, carry_tags, mesh, no_mesh, tpid } = fields;
     if let Some(bridge) = bridge {
         segment.bridge = bridge.clone();
     }
@@ -176,14 +191,21 @@ fn set_segment(segment: &mut Segment, fields: &SegmentFields) {
         segment.vtep = Some(vtep.clone());
     }
     segment.carry_tags = carry_tags.unwrap_or(segment.carry_tags);
+    if *no_mesh || mesh.is_some() {
+        segment.mesh = mesh.clone();
+    }
+    segment.tpid = tpid.unwrap_or(segment.tpid);
 }
 
 fn set_endpoint(endpoint: &mut Endpoint, fields: &EndpointFields) {
-    let EndpointFields { location, ip, no_ip } = fields;
+    let EndpointFields { location, ip, no_ip, allowed_pair, no_allowed_pair } = fields;
     if let Some(location) = location {
         endpoint.location = location.clone();
     }
     if *no_ip || !ip.is_empty() {
         endpoint.ips = ip.clone();
+    }
+    if *no_allowed_pair || !allowed_pair.is_empty() {
+        endpoint.allowed_pairs = allowed_pair.clone();
     }
 }

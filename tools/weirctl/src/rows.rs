@@ -2,8 +2,9 @@
 
 use crate::table::{Column, Table, number, text};
 use serde::de::DeserializeOwned;
-use weir_api::object::{AcceptFrom, Bridge, Endpoint, Object, Peer, Segment, UnknownUnicast, Vtep};
-use weir_api::view::{MacRow, NeighbourRow, Source};
+use weir_api::id::SegmentId;
+use weir_api::object::{AcceptFrom, Bridge, Endpoint, FloodList, Object, Peer, Segment, Tpid, UnknownUnicast, Vtep};
+use weir_api::view::{BindingRow, FloodRow, MacRow, NeighbourRow};
 
 /// A row of `list`.
 pub trait Row: DeserializeOwned {
@@ -40,6 +41,48 @@ fn commas(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(",")
 }
 
+fn flood_or_drop(what: UnknownUnicast) -> &'static str {
+    match what {
+        UnknownUnicast::Flood => "flood",
+        UnknownUnicast::Drop => "drop",
+    }
+}
+
+fn accept_from(whom: AcceptFrom) -> &'static str {
+    match whom {
+        AcceptFrom::Any => "any",
+        AcceptFrom::Listed => "listed",
+    }
+}
+
+fn flood_list(list: FloodList) -> &'static str {
+    match list {
+        FloodList::Peers => "peers",
+        FloodList::Endpoints => "endpoints",
+    }
+}
+
+/// Everything about a bridge, by the names that its flags have.
+pub fn bridge(o: &Bridge) -> [(&'static str, String); 14] {
+    let rate = |limit: u32| if limit == 0 { "none".to_owned() } else { format!("{limit} packets/s") };
+    [
+        ("bridge", o.name.to_string()),
+        ("mac-limit", o.mac_limit.to_string()),
+        ("mac-ageing", format!("{} s", o.mac_ageing)),
+        ("unknown-unicast", flood_or_drop(o.unknown_unicast).to_owned()),
+        ("accept-from", accept_from(o.accept_from).to_owned()),
+        ("flood-list", flood_list(o.flood_list).to_owned()),
+        ("suppression", yes_no(o.suppression)),
+        ("unknown-target", flood_or_drop(o.unknown_target).to_owned()),
+        ("binding-limit", o.binding_limit.to_string()),
+        ("binding-ageing", format!("{} s", o.binding_ageing)),
+        ("port-security", yes_no(o.port_security)),
+        ("broadcast-limit", rate(o.broadcast_limit)),
+        ("unknown-limit", rate(o.unknown_limit)),
+        ("announcement-limit", rate(o.announcement_limit)),
+    ]
+}
+
 impl Row for Bridge {
     const NOUN: &'static str = "bridge";
     const NOUNS: &'static str = "bridges";
@@ -50,23 +93,21 @@ impl Row for Bridge {
             number("MAC-AGEING", "s"),
             text("UNKNOWN-UNICAST"),
             text("ACCEPT-FROM"),
+            text("FLOOD-LIST"),
+            text("SUPPRESSION"),
+            text("PORT-SECURITY"),
         ]
     }
     fn cells(&self) -> Vec<String> {
-        let unknown_unicast = match self.unknown_unicast {
-            UnknownUnicast::Flood => "flood",
-            UnknownUnicast::Drop => "drop",
-        };
-        let accept_from = match self.accept_from {
-            AcceptFrom::Any => "any",
-            AcceptFrom::Listed => "listed",
-        };
         vec![
             self.name.to_string(),
             self.mac_limit.to_string(),
             self.mac_ageing.to_string(),
-            unknown_unicast.to_owned(),
-            accept_from.to_owned(),
+            flood_or_drop(self.unknown_unicast).to_owned(),
+            accept_from(self.accept_from).to_owned(),
+            flood_list(self.flood_list).to_owned(),
+            yes_no(self.suppression),
+            yes_no(self.port_security),
         ]
     }
     fn id(&self) -> String {
@@ -98,7 +139,7 @@ impl Row for Segment {
     const NOUN: &'static str = "segment";
     const NOUNS: &'static str = "segments";
     fn columns() -> Vec<Column> {
-        vec![text("SEGMENT"), text("BRIDGE"), text("VTEP"), text("CARRY-TAGS")]
+        vec![text("SEGMENT"), text("BRIDGE"), text("VTEP"), text("CARRY-TAGS"), text("MESH"), text("TPID")]
     }
     fn cells(&self) -> Vec<String> {
         vec![
@@ -106,6 +147,12 @@ impl Row for Segment {
             self.bridge.to_string(),
             or_dash(self.vtep.as_ref()),
             if self.id.is_tunnel() { yes_no(self.carry_tags) } else { String::new() },
+            or_dash(self.mesh.as_ref()),
+            match (&self.id, self.tpid) {
+                (SegmentId::Qinq { .. }, Tpid::Service) => "0x88a8".to_owned(),
+                (SegmentId::Qinq { .. }, Tpid::Customer) => "0x8100".to_owned(),
+                _ => String::new(),
+            },
         ]
     }
     fn id(&self) -> String {
@@ -117,10 +164,10 @@ impl Row for Peer {
     const NOUN: &'static str = "peer";
     const NOUNS: &'static str = "peers";
     fn columns() -> Vec<Column> {
-        vec![text("SEGMENT"), text("ADDRESS")]
+        vec![text("SEGMENT"), text("ADDRESS"), text("MESH")]
     }
     fn cells(&self) -> Vec<String> {
-        vec![self.segment.to_string(), self.address.to_string()]
+        vec![self.segment.to_string(), self.address.to_string(), or_dash(self.mesh.as_ref())]
     }
     fn id(&self) -> String {
         Object::Peer(self.clone()).id()
@@ -131,7 +178,7 @@ impl Row for Endpoint {
     const NOUN: &'static str = "endpoint";
     const NOUNS: &'static str = "endpoints";
     fn columns() -> Vec<Column> {
-        vec![text("BRIDGE"), text("MAC"), text("LOCATION"), text("IPS")]
+        vec![text("BRIDGE"), text("MAC"), text("LOCATION"), text("IPS"), text("ALLOWED-PAIRS")]
     }
     fn cells(&self) -> Vec<String> {
         vec![
@@ -139,6 +186,7 @@ impl Row for Endpoint {
             self.mac.to_string(),
             self.location.to_string(),
             commas(self.ips.iter().map(ToString::to_string)),
+            commas(self.allowed_pairs.iter().map(ToString::to_string)),
         ]
     }
     fn id(&self) -> String {
@@ -153,20 +201,65 @@ impl Row for MacRow {
         vec![text("BRIDGE"), text("MAC"), text("LOCATION"), text("SOURCE"), number("AGE", "s")]
     }
     fn cells(&self) -> Vec<String> {
-        let source = match self.source {
-            Source::Configured => "configured",
-            Source::Learned => "learned",
-        };
         vec![
             self.bridge.clone(),
             self.mac.to_string(),
             self.location.to_string(),
-            source.to_owned(),
+            self.source.to_string(),
             or_dash(self.age_seconds),
         ]
     }
     fn id(&self) -> String {
         format!("{}/{}", self.bridge, self.mac)
+    }
+}
+
+impl Row for BindingRow {
+    const NOUN: &'static str = "binding";
+    const NOUNS: &'static str = "bindings";
+    fn columns() -> Vec<Column> {
+        vec![
+            text("BRIDGE"),
+            text("ADDRESS"),
+            text("MAC"),
+            text("SOURCE"),
+            number("AGE", "s"),
+            number("SEQUENCE", "moves"),
+        ]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.bridge.to_string(),
+            self.address.to_string(),
+            self.mac.to_string(),
+            self.source.to_string(),
+            or_dash(self.age_seconds),
+            self.sequence.to_string(),
+        ]
+    }
+    fn id(&self) -> String {
+        format!("{}/{}", self.bridge, self.address)
+    }
+}
+
+impl Row for FloodRow {
+    const NOUN: &'static str = "flood list with";
+    const NOUNS: &'static str = "flood lists";
+    fn columns() -> Vec<Column> {
+        vec![text("BRIDGE"), text("SEGMENT"), text("PEER"), text("MESH"), text("ORIGIN")]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.bridge.to_string(),
+            self.segment.to_string(),
+            or_dash(self.peer),
+            or_dash(self.mesh.as_ref()),
+            self.origin.as_str().to_owned(),
+        ]
+    }
+    fn id(&self) -> String {
+        let peer = self.peer.map(|peer| format!("/{peer}")).unwrap_or_default();
+        format!("{}/{}{peer}", self.bridge, self.segment)
     }
 }
 

@@ -53,13 +53,12 @@ impl Session<'_> {
 
     /// The running generation.
     pub fn generation(&mut self) -> Result<u64, Failure> {
-        let first = List { of: Noun::from(Kind::Bridge), bridge: None, after: None, limit: Some(1) };
+        let first = List { limit: Some(1), ..List::all(Noun::from(Kind::Bridge)) };
         Ok(self.ask::<Page>(Call::List(first))?.generation)
     }
 
-    /// All rows of a noun, page by page, and the generation of the first and last page.
-    pub fn rows(&mut self, of: Noun, bridge: Option<String>) -> Result<(Vec<Value>, u64, u64), Failure> {
-        let mut list = List { of, bridge, after: None, limit: None };
+    /// All rows that are asked for, page by page, and the generation of the first and last page.
+    pub fn rows(&mut self, mut list: List) -> Result<(Vec<Value>, u64, u64), Failure> {
         let mut page: Page = self.ask(Call::List(list.clone()))?;
         let first = page.generation;
         let mut rows = page.rows;

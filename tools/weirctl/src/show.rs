@@ -1,31 +1,31 @@
 //! `show`: asks for rows and counters, and prints them as a table or as JSON.
 
-use crate::cli::{EndpointId, Show, ShowHosts};
+use crate::cli::{EndpointId, Show, ShowFacts, ShowHosts};
 use crate::failure::Failure;
 use crate::rows::{self, Row};
 use crate::session::{Session, typed};
 use crate::{apply, stats};
 use serde_json::Value;
+use std::str::FromStr;
 use weir_api::id::Name;
-use weir_api::message::Noun;
-use weir_api::object::{Bridge, Endpoint, Key, Kind, Peer, Segment, Vtep};
-use weir_api::view::{MacRow, NeighbourRow};
+use weir_api::message::{List, Noun};
+use weir_api::object::{Bridge, Endpoint, Key, Kind, Object, Peer, Segment, Vtep};
+use weir_api::view::{BindingRow, FloodRow, MacRow, NeighbourRow};
 
 /// `show NOUN [ID]`.
 pub fn show(session: &mut Session<'_>, what: &Show) -> Result<(), Failure> {
     match what {
-        Show::Bridge(a) => one_or_all::<Bridge>(session, Kind::Bridge, named(&a.id)),
+        Show::Bridge(a) => bridges(session, a.id.as_ref()),
         Show::Vtep(a) => one_or_all::<Vtep>(session, Kind::Vtep, named(&a.id)),
         Show::Segment(a) => of_bridge::<Segment>(session, Kind::Segment, named(&a.id), a.bridge.as_ref()),
         Show::Peer(a) => of_bridge::<Peer>(session, Kind::Peer, named(&a.id), a.bridge.as_ref()),
         Show::Endpoint(a) => endpoints(session, a),
-        Show::Mac(a) => {
-            let wanted = |row: &MacRow| a.id.is_none_or(|mac| row.mac == mac);
-            matching(session, Noun::Mac, a.bridge.as_ref(), named(&a.id), wanted)
-        }
+        Show::Mac(a) => facts::<MacRow, _>(session, Noun::Mac, a),
+        Show::Binding(a) => facts::<BindingRow, _>(session, Noun::Binding, a),
+        Show::Flood(a) => facts::<FloodRow, _>(session, Noun::Flood, a),
         Show::Neighbour(a) => {
             let wanted = |row: &NeighbourRow| a.id.is_none_or(|address| row.address.parse() == Ok(address));
-            matching(session, Noun::Neighbour, None, named(&a.id), wanted)
+            matching(session, List::all(Noun::Neighbour), named(&a.id), wanted)
         }
         Show::Port(a) => stats::ports(session, a.id.as_ref()),
         Show::Drop(a) => stats::drops(session, a.id.as_ref()),
@@ -55,7 +55,8 @@ fn endpoints(session: &mut Session<'_>, args: &ShowHosts<EndpointId>) -> Result<
             one_or_all::<Endpoint>(session, Kind::Endpoint, Some(format!("{bridge}/{mac}")))
         }
         (None, None) => {
-            matching(session, Noun::Endpoint, None, Some(mac.to_string()), |row: &Endpoint| row.mac == *mac)
+            let all = List::all(Noun::Endpoint);
+            matching(session, all, Some(mac.to_string()), |row: &Endpoint| row.mac == *mac)
         }
     }
 }
@@ -63,7 +64,7 @@ fn endpoints(session: &mut Session<'_>, args: &ShowHosts<EndpointId>) -> Result<
 /// The objects of a kind, or the one of this id.
 fn one_or_all<R: Row>(session: &mut Session<'_>, kind: Kind, id: Option<String>) -> Result<(), Failure> {
     let rows = match id {
-        None => session.rows(kind.into(), None)?.0,
+        None => session.rows(List::all(kind.into()))?.0,
         Some(id) => vec![apply::fields(&session.get(Key { kind, id })?).into()],
     };
     print::<R>(session, rows)
@@ -79,18 +80,47 @@ fn of_bridge<R: Row>(
     if bridge.is_none() {
         return one_or_all::<R>(session, kind, id);
     }
-    matching::<R>(session, kind.into(), bridge, id.clone(), |row| id.as_ref().is_none_or(|id| row.id() == *id))
+    let list = List { bridge: named(&bridge), ..List::all(kind.into()) };
+    matching::<R>(session, list, id.clone(), |row| id.as_ref().is_none_or(|id| row.id() == *id))
+}
+
+/// What the firmware knows: all of it, or of a bridge, of an address, known in one way. One that is named has to be there.
+fn facts<R: Row, T>(session: &mut Session<'_>, of: Noun, args: &ShowFacts<T>) -> Result<(), Failure>
+where
+    T: ToString + FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    let address = named(&args.id).or_else(|| named(&args.address));
+    let list = List { bridge: named(&args.bridge), address, source: args.source, ..List::all(of) };
+    matching::<R>(session, list, named(&args.id), |_| true)
+}
+
+/// `show bridge [NAME]`: a table of all with what tells them apart, or everything about one.
+fn bridges(session: &mut Session<'_>, name: Option<&Name>) -> Result<(), Failure> {
+    let Some(name) = name.filter(|_| !session.json) else {
+        return one_or_all::<Bridge>(session, Kind::Bridge, name.map(Name::to_string));
+    };
+    let key = Key { kind: Kind::Bridge, id: name.to_string() };
+    match session.get(key)? {
+        Object::Bridge(bridge) => {
+            for (field, value) in rows::bridge(&bridge) {
+                writeln!(session.out, "{field:<18}  {value}")?;
+            }
+            Ok(())
+        }
+        other => Err(Failure::Misunderstood(format!("get: found {} instead", other.key()))),
+    }
 }
 
 /// The rows that are wanted. With an id, it is an error when there are none.
 fn matching<R: Row>(
     session: &mut Session<'_>,
-    of: Noun,
-    bridge: Option<&Name>,
+    list: List,
     id: Option<String>,
     wanted: impl Fn(&R) -> bool,
 ) -> Result<(), Failure> {
-    let (rows, _, _) = session.rows(of, bridge.map(Name::to_string))?;
+    let bridge = list.bridge.clone();
+    let (rows, _, _) = session.rows(list)?;
     let Some(id) = id else { return print::<R>(session, rows) };
     let mut found = Vec::new();
     for row in rows {

@@ -3,6 +3,7 @@
 use super::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use weir_api::id::Name;
 use weir_pipelines::tables::{BridgeId, Location, PeerIx};
 
 /// The addresses and MACs that these tests use.

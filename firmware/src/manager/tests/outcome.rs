@@ -206,13 +206,6 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
     lines
 }
 
-fn list(m: &mut Manager, json: Value) -> Result<Page, Error> {
-    match m.answer(Call::List(serde_json::from_value(json).unwrap()))? {
-        Answer::Page(page) => Ok(page),
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn pages_hand_out_every_row_once() {
     let mut m = manager();
@@ -224,8 +217,10 @@ fn pages_hand_out_every_row_once() {
     ));
     batch.extend((3..9).map(|n| {
         json!({"put": {"endpoint":
-        {"bridge": "blue", "mac": format!("02:00:00:00:00:0{n}"), "location": "vxlan/8/192.0.2.2"}}})
+        {"bridge": "blue", "mac": format!("02:00:00:00:00:0{n}"), "location": "vxlan/8/192.0.2.2",
+            "ips": [format!("10.0.0.{n}")]}}})
     }));
+    batch[5]["put"]["endpoint"]["ips"] = json!(["2001:db8::1"]);
     m.answer(Call::Apply(Apply { ops: ops(json!(batch)), ..Apply::default() })).unwrap();
     for (of, bridge, count) in [
         ("bridge", None, 2),
@@ -234,11 +229,15 @@ fn pages_hand_out_every_row_once() {
         ("peer", None, 6),
         ("endpoint", None, 8),
         ("mac", None, 8),
+        ("binding", None, 7),
+        ("flood", None, 7),
         ("bridge", Some("red"), 1),
         ("segment", Some("red"), 2),
         ("peer", Some("blue"), 3),
         ("endpoint", Some("blue"), 6),
         ("mac", Some("red"), 2),
+        ("binding", Some("red"), 1),
+        ("flood", Some("red"), 4),
         ("neighbour", None, 0),
     ] {
         let whole = list(&mut m, json!({"of": of, "bridge": bridge})).unwrap();

@@ -8,10 +8,13 @@ mod show;
 mod state;
 
 pub use change::{
-    Add, AddBridge, AddEndpoint, AddMac, AddSegment, AddVtep, BridgeFields, Del, EndpointFields, HostKey, Ids, PeerKey,
-    SegmentFields, Set, SetBridge, SetEndpoint, SetMac, SetSegment, SetVtep, Unchangeable, VtepFields,
+    Add, AddBridge, AddEndpoint, AddMac, AddPeer, AddSegment, AddVtep, BridgeFields, Del, EndpointFields, HostKey, Ids,
+    PeerFields, PeerKey, SegmentFields, Set, SetBridge, SetEndpoint, SetMac, SetPeer, SetSegment, SetVtep,
+    Unchangeable, VtepFields,
 };
-pub use show::{EndpointId, PeerId, Show, ShowHosts, ShowOne};
+pub use show::{
+    EndpointId, HostAddress, PeerId, Show, ShowBindings, ShowFacts, ShowFlood, ShowHosts, ShowMacs, ShowOne,
+};
 pub use state::{ApplyArgs, DiffArgs};
 
 use crate::failure::EXIT_CODES;

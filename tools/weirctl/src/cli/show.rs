@@ -1,10 +1,12 @@
 //! `show`: its nouns and how a row is named.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 use weir_api::id::{IdError, Location, Mac, Name, SegmentId};
+use weir_api::view::Source;
 
 /// `show NOUN [ID]`. With -j every one of them is an array, even of one row, but for generation, state and stats.
 #[derive(Debug, Subcommand)]
@@ -13,7 +15,7 @@ pub enum Show {
     #[command(after_help = "Examples:\n  weirctl show port\n  weirctl show port lan0 -j", alias = "ports")]
     #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Port(ShowOne<Name>),
-    /// Bridges
+    /// Bridges; of one, every field
     #[command(after_help = "Examples:\n  weirctl show bridge\n  weirctl show bridge red", alias = "bridges")]
     #[command(mut_arg("id", |id| id.value_name("NAME")))]
     Bridge(ShowOne<Name>),
@@ -37,11 +39,27 @@ pub enum Show {
     Peer(ShowHosts<PeerId>),
     /// MACs, configured and learned
     #[command(
-        after_help = "Examples:\n  weirctl show mac --bridge red\n  weirctl show mac 02:00:00:00:00:01",
+        after_help = "Examples:\n  weirctl show mac --bridge red\n  weirctl show mac 02:00:00:00:00:01\n  \
+            weirctl show mac --bridge red --source learned",
         alias = "macs"
     )]
-    #[command(mut_arg("id", |id| id.value_name("MAC")))]
-    Mac(ShowHosts<Mac>),
+    #[command(mut_arg("id", |id| id.value_name("MAC")), mut_arg("address", |address| address.value_name("MAC")))]
+    Mac(ShowMacs),
+    /// Bindings, configured and learned: who has which address, as ARP and neighbour solicitations are answered
+    #[command(
+        after_help = "Examples:\n  weirctl show binding --bridge red\n  weirctl show binding 10.0.0.1\n  \
+            weirctl show binding --address 02:00:00:00:00:01 --source learned",
+        alias = "bindings"
+    )]
+    #[command(mut_arg("id", |id| id.value_name("IP|MAC")), mut_arg("address", |address| address.value_name("IP|MAC")))]
+    Binding(ShowBindings),
+    /// Flood lists: where each bridge's frames to everybody go
+    #[command(
+        after_help = "Examples:\n  weirctl show flood --bridge red\n  weirctl show flood --address 192.0.2.2",
+        alias = "floods"
+    )]
+    #[command(mut_arg("id", |id| id.value_name("PEER")), mut_arg("address", |address| address.value_name("PEER")))]
+    Flood(ShowFlood),
     /// Endpoints: configured hosts
     #[command(
         after_help = "Examples:\n  weirctl show endpoint --bridge red\n  weirctl show endpoint red/02:00:00:00:00:01",
@@ -110,6 +128,66 @@ where
     pub bridge: Option<Name>,
 }
 
+/// MACs, by MAC.
+pub type ShowMacs = ShowFacts<Mac>;
+/// Bindings, by address or MAC.
+pub type ShowBindings = ShowFacts<HostAddress>;
+/// Flood lists, by peer.
+pub type ShowFlood = ShowFacts<IpAddr>;
+
+/// All rows, those of a bridge, of an address, or known in one way; or one that has to be there.
+#[derive(Clone, Debug, Args)]
+pub struct ShowFacts<T>
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    /// Only this one, which has to be there
+    #[arg(value_name = "ADDRESS", value_parser = parse::<T>)]
+    pub id: Option<T>,
+    /// Only those of this bridge
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<Name>,
+    /// Only those with this address, if there are any
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "id", value_parser = parse::<T>)]
+    pub address: Option<T>,
+    /// Only those that were configured, or learned
+    #[arg(long, value_parser = source())]
+    pub source: Option<Source>,
+}
+
+fn source() -> impl TypedValueParser<Value = Source> {
+    PossibleValuesParser::new([Source::Configured.as_str(), Source::Learned.as_str()])
+        .map(|s| if s == Source::Learned.as_str() { Source::Learned } else { Source::Configured })
+}
+
+/// A host's IP address, or its MAC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddress {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A MAC.
+    Mac(Mac),
+}
+
+impl FromStr for HostAddress {
+    type Err = IdError;
+    fn from_str(s: &str) -> Result<Self, IdError> {
+        let mac = || s.parse().map(Self::Mac).ok();
+        let error = || IdError { expected: "an IP address or a MAC address".to_owned(), value: s.to_owned() };
+        s.parse().map(Self::Ip).ok().or_else(mac).ok_or_else(error)
+    }
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Mac(mac) => mac.fmt(f),
+        }
+    }
+}
+
 fn parse<T: FromStr>(text: &str) -> Result<T, T::Err> {
     text.parse()
 }
@@ -123,7 +201,10 @@ impl FromStr for PeerId {
     fn from_str(s: &str) -> Result<Self, IdError> {
         let place: Location = s.parse()?;
         if place.peer.is_none() {
-            return Err(IdError { expected: "a peer: vxlan/VNI/ADDRESS".to_owned(), value: s.to_owned() });
+            return Err(IdError {
+                expected: "a peer: TUNNEL-SEGMENT/ADDRESS such as vxlan/10000/192.0.2.2".to_owned(),
+                value: s.to_owned(),
+            });
         }
         Ok(Self(place))
     }

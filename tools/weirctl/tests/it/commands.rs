@@ -59,6 +59,38 @@ fn add_puts_the_object_with_its_defaults() {
         json!([{"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:01",
             "location": "vxlan/10000/192.0.2.2", "ips": ["10.0.0.1", "2001:db8::1"]}}}]),
     );
+    comes_to(
+        "add bridge red --suppression=false --unknown-target drop --binding-limit 5 --binding-ageing 30 --port-security \
+         --broadcast-limit 1 --unknown-limit 0 --announcement-limit 3 --flood-list endpoints",
+        bridge(json!({"suppression": false, "unknown_target": "drop", "binding_limit": 5, "binding_ageing": 30,
+            "port_security": true, "broadcast_limit": 1, "unknown_limit": 0, "announcement_limit": 3,
+            "flood_list": "endpoints"})),
+    );
+    comes_to(
+        "add vtep tun6 --port wan0 --address 2001:db8::1/64 --gateway 2001:db8::fe --gateway 2001:db8::ff",
+        json!([{"put": {"vtep": {"name": "tun6", "port": "wan0", "address": "2001:db8::1/64",
+            "gateways": ["2001:db8::fe", "2001:db8::ff"]}}}]),
+    );
+    comes_to(
+        "add segment nvgre/5000 --bridge red --vtep tun0 --mesh east",
+        json!([{"put": {"segment": {"id": "nvgre/5000", "bridge": "red", "vtep": "tun0", "carry_tags": false,
+            "mesh": "east"}}}]),
+    );
+    comes_to(
+        "add segment qinq/lan0/200/100 --bridge red --tpid 0x8100",
+        json!([{"put": {"segment": {"id": "qinq/lan0/200/100", "bridge": "red", "carry_tags": false,
+            "tpid": "0x8100"}}}]),
+    );
+    comes_to(
+        "add peer geneve/7 2001:db8::2 --mesh west",
+        json!([{"put": {"peer": {"segment": "geneve/7", "address": "2001:db8::2", "mesh": "west"}}}]),
+    );
+    comes_to(
+        "add endpoint red 02:00:00:00:00:01 nvgre/5000/2001:db8::2 --allowed-pair 10.0.0.0/24 --allowed-pair \
+         10.0.1.1=00:00:5e:00:01:33",
+        json!([{"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:01", "location": "nvgre/5000/2001:db8::2",
+            "allowed_pairs": ["10.0.0.0/24", "10.0.1.1=00:00:5e:00:01:33"]}}}]),
+    );
     let endpoint = json!([{"put": {"endpoint": {"bridge": "red", "mac": "02:00:00:00:00:01",
         "location": "vlan/lan0/100"}}}]);
     comes_to("add endpoint red 02:00:00:00:00:01 vlan/lan0/100", endpoint.clone());
@@ -100,10 +132,22 @@ fn what_cannot_be_is_refused_and_named() {
         ("set endpoint red 02:00:00:00:00:01", "--location"),
         ("set endpoint red 02:00:00:00:00:01 --ip 10.0.0.1 --no-ip", "--no-ip"),
         ("set vtep tun0 --gateway 192.0.2.2 --no-gateway", "--no-gateway"),
+        ("set endpoint red 02:00:00:00:00:01 --allowed-pair 10.0.0.1 --no-allowed-pair", "--no-allowed-pair"),
+        ("set segment vxlan/7 --mesh a --no-mesh", "--no-mesh"),
+        ("set peer vxlan/7 192.0.2.2", "--mesh"),
+        ("set peer vxlan/7 192.0.2.2 --mesh a --no-mesh", "--no-mesh"),
+        ("add segment qinq/lan0/1/2 --bridge red --tpid 0x9100", "0x9100"),
+        ("add segment nvgre/4095 --bridge red --vtep t", "4096 to 16777214"),
+        ("add bridge red --flood-list all", "all"),
+        ("add bridge red --port-security=maybe", "maybe"),
+        ("add endpoint red 02:00:00:00:00:01 vlan/lan0/1 --allowed-pair 10.0.0.1/33", "10.0.0.1/33"),
+        ("show binding x", "an IP address or a MAC address"),
+        ("show binding 10.0.0.1 --address 10.0.0.1", "--address"),
+        ("show mac --source guessed", "guessed"),
         ("show bridge", "only `add` and `del`"),
         ("apply -f x", "only `add` and `del`"),
         ("show peer vxlan/7", "vxlan/7/PEER"),
-        ("show peer vlan/lan0/1", "vxlan/VNI/ADDRESS"),
+        ("show peer vlan/lan0/1", "TUNNEL-SEGMENT/ADDRESS"),
         ("show bridge --timeout 0", "found 0"),
         ("show bridge --timeout inf", "found inf"),
         ("frobnicate", "frobnicate"),

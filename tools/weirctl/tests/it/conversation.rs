@@ -91,6 +91,39 @@ fn set_changes_what_it_names_and_nothing_else() {
     let endpoint = set(&format!("set endpoint {host} --ip 10.0.0.2"), "endpoint 02:00:00:00:00:01");
     assert_eq!(endpoint["ips"], json!(["10.0.0.2"]));
     assert!(set(&format!("set endpoint {host} --no-ip"), "endpoint 02:00:00:00:00:01").get("ips").is_none());
+    for (line, show, field, expected) in [
+        ("set bridge red --suppression=false", "bridge red", "suppression", json!(false)),
+        ("set bridge red --port-security", "bridge red", "port_security", json!(true)),
+        ("set bridge red --flood-list endpoints", "bridge red", "flood_list", json!("endpoints")),
+        ("set bridge red --unknown-target drop", "bridge red", "unknown_target", json!("drop")),
+        (
+            "set vtep tun0 --gateway 192.0.2.7 --gateway 192.0.2.8",
+            "vtep tun0",
+            "gateways",
+            json!(["192.0.2.7", "192.0.2.8"]),
+        ),
+        ("set vtep tun0 --gateway 192.0.2.9", "vtep tun0", "gateways", json!(["192.0.2.9"])),
+        ("set segment vxlan/10000 --mesh east", "segment vxlan/10000", "mesh", json!("east")),
+        ("set segment vxlan/10000 --carry-tags", "segment vxlan/10000", "mesh", json!("east")),
+        ("set segment vxlan/10000 --no-mesh", "segment vxlan/10000", "mesh", Value::Null),
+        ("set peer vxlan/10000 192.0.2.2 --mesh west", "peer", "mesh", json!("west")),
+        ("set peer vxlan/10000 192.0.2.2 --no-mesh", "peer", "mesh", Value::Null),
+        (
+            "set endpoint red 02:00:00:00:00:01 --allowed-pair 10.0.0.0/24 --allowed-pair 10.1.0.1",
+            "endpoint",
+            "allowed_pairs",
+            json!(["10.0.0.0/24", "10.1.0.1"]),
+        ),
+        (
+            "set endpoint red 02:00:00:00:00:01 --ip 10.0.0.7",
+            "endpoint",
+            "allowed_pairs",
+            json!(["10.0.0.0/24", "10.1.0.1"]),
+        ),
+        ("set endpoint red 02:00:00:00:00:01 --no-allowed-pair", "endpoint", "allowed_pairs", Value::Null),
+    ] {
+        assert_eq!(set(line, show)[field], expected, "{line}");
+    }
 }
 
 #[test]
@@ -101,7 +134,7 @@ fn set_of_what_is_not_there_adds_nothing() {
     assert_eq!(run.code(), 4);
     assert!(run.error().contains("192.0.2.9 of vtep tun0"), "{}", run.error());
     assert_eq!(firmware.generation, 6);
-    assert_eq!(firmware.run("set peer vxlan/10000 192.0.2.2").code(), 2);
+    assert_eq!(firmware.run("set peer vxlan/10000 192.0.2.9 --mesh east").code(), 4);
     assert_eq!(firmware.run("set port lan0 --mtu 9000").code(), 2);
     assert_eq!(firmware.run("set bridge red --mac-limit 100").done(), "nothing changed; generation 6\n");
 }

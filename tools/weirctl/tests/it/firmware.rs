@@ -15,7 +15,7 @@ pub(crate) struct Firmware {
     pub(crate) objects: BTreeMap<Key, Object>,
     pub(crate) generation: u64,
     pub(crate) stats: Stats,
-    /// Rows of `mac` and `neighbour`, as they are.
+    /// Rows of `mac`, `binding`, `flood` and `neighbour`, as they are.
     pub(crate) learned: Vec<Value>,
     /// Rows on a page; 0 is no bound.
     pub(crate) page: usize,
@@ -146,12 +146,27 @@ impl Firmware {
             }
         };
         let of_bridge = |row: &Value| list.bridge.as_ref().is_none_or(|b| row["bridge"] == json!(b));
-        let rows: Vec<Value> = rows.into_iter().filter(of_bridge).collect();
+        let of_address = |row: &Value| {
+            list.address.as_ref().is_none_or(|a| ["mac", "address", "peer"].iter().any(|field| row[field] == json!(a)))
+        };
+        let of_source = |row: &Value| list.source.is_none_or(|source| row["source"] == json!(source));
+        let rows = rows.into_iter().filter(of_bridge).filter(of_address).filter(of_source);
+        let rows: Vec<Value> = rows.filter(|row| is_of(list.of, row)).collect();
         let from: usize = list.after.as_ref().map_or(0, |after| after.parse().unwrap());
         let limit = list.limit.unwrap_or(usize::MAX).min(if self.page == 0 { usize::MAX } else { self.page });
         let to = from.saturating_add(limit).min(rows.len());
         let next = (to < rows.len()).then(|| to.to_string());
         Page { generation: self.generation, rows: rows[from..to].to_vec(), next }
+    }
+}
+
+/// Whether a row that was learned is one of the noun.
+fn is_of(noun: Noun, row: &Value) -> bool {
+    match noun {
+        Noun::Binding => row.get("sequence").is_some(),
+        Noun::Flood => row.get("origin").is_some(),
+        Noun::Mac => row.get("sequence").is_none() && row.get("origin").is_none(),
+        _ => true,
     }
 }
 

@@ -63,6 +63,11 @@ fn running() -> Firmware {
             "age_seconds": 12}),
         json!({"bridge": "a-long-name", "mac": "02:00:00:00:00:02", "location": "vxlan/10000/192.0.2.2",
             "source": "configured"}),
+        json!({"bridge": "red", "address": "10.0.0.1", "mac": "02:00:00:00:00:01", "source": "configured", "sequence": 0}),
+        json!({"bridge": "red", "address": "2001:db8::7", "mac": "02:00:00:00:00:07", "source": "learned", "age_seconds": 3,
+            "sequence": 2}),
+        json!({"bridge": "red", "segment": "qinq/lan0/200/100", "origin": "vlan"}),
+        json!({"bridge": "red", "segment": "nvgre/5000", "peer": "2001:db8::2", "mesh": "east", "origin": "endpoint"}),
     ];
     Firmware { stats, learned, ..Firmware::default() }
 }
@@ -150,15 +155,57 @@ a-long-name  02:00:00:00:00:02  vxlan/10000/192.0.2.2  configured       -
 }
 
 #[test]
+fn bindings() {
+    prints(
+        "show binding",
+        "\
+BRIDGE  ADDRESS      MAC                SOURCE      AGE(s)  SEQUENCE(moves)
+red     10.0.0.1     02:00:00:00:00:01  configured       -                0
+red     2001:db8::7  02:00:00:00:00:07  learned          3                2
+",
+    );
+    for (line, lines) in [
+        ("show binding 10.0.0.1", 2),
+        ("show binding 02:00:00:00:00:07", 2),
+        ("show binding --source learned --bridge red", 2),
+        ("show binding --address 2001:DB8::7", 2),
+        ("show binding --address 10.9.9.9", 1),
+        ("show mac --source learned", 2),
+        ("show mac --address 02:00:00:00:00:02", 2),
+    ] {
+        assert_eq!(running().run(line).done().lines().count(), lines, "{line}");
+    }
+    assert_eq!(Firmware::default().run("show binding").done(), "no bindings\n");
+    assert_eq!(running().run("show binding 10.9.9.9").error(), "there is no binding 10.9.9.9");
+    assert_eq!(running().run("show mac 02:00:00:00:00:09 --bridge red").code(), 4);
+}
+
+#[test]
+fn floods() {
+    prints(
+        "show flood --bridge red",
+        "\
+BRIDGE  SEGMENT            PEER         MESH  ORIGIN
+red     qinq/lan0/200/100  -            -     vlan
+red     nvgre/5000         2001:db8::2  east  endpoint
+",
+    );
+    assert_eq!(running().run("show flood --address 2001:db8::2").done().lines().count(), 2);
+    assert_eq!(Firmware::default().run("show flood").done(), "no flood lists\n");
+}
+
+#[test]
 fn objects() {
     let mut firmware = Firmware::default();
     let objects = "
         [[bridge]]
         name = 'red'
+        unknown_limit = 0
         [[vtep]]
         name = 'tun0'
         port = 'wan0'
         address = '192.0.2.1/24'
+        gateways = ['192.0.2.253', '192.0.2.254']
         neighbours = { '192.0.2.2' = '02:00:00:00:00:02', '192.0.2.3' = '02:00:00:00:00:03' }
         [[segment]]
         id = 'vlan/lan0/untagged'
@@ -167,38 +214,63 @@ fn objects() {
         id = 'vxlan/10000'
         bridge = 'red'
         vtep = 'tun0'
+        mesh = 'east'
+        [[segment]]
+        id = 'qinq/lan0/200/100'
+        bridge = 'red'
+        tpid = '0x8100'
         [[peer]]
         segment = 'vxlan/10000'
         address = '192.0.2.2'
+        mesh = 'west'
         [[endpoint]]
         bridge = 'red'
         mac = '02:00:00:00:00:01'
         location = 'vxlan/10000/192.0.2.2'
         ips = ['10.0.0.1', '10.0.0.2']
+        allowed_pairs = ['10.0.0.100=00:00:5e:00:01:33', '10.1.0.0/16']
         ";
     firmware.run_with("apply -f -", objects).done();
     for (line, expected) in [
         (
             "show bridge",
-            "BRIDGE  MAC-LIMIT  MAC-AGEING(s)  UNKNOWN-UNICAST  ACCEPT-FROM\n\
-             red          4096            300  flood            any\n",
+            "BRIDGE  MAC-LIMIT  MAC-AGEING(s)  UNKNOWN-UNICAST  ACCEPT-FROM  FLOOD-LIST  SUPPRESSION  PORT-SECURITY\n\
+             red          4096            300  flood            any          peers       yes          no\n",
+        ),
+        (
+            "show bridge red",
+            "bridge              red\n\
+             mac-limit           4096\n\
+             mac-ageing          300 s\n\
+             unknown-unicast     flood\n\
+             accept-from         any\n\
+             flood-list          peers\n\
+             suppression         yes\n\
+             unknown-target      flood\n\
+             binding-limit       4096\n\
+             binding-ageing      300 s\n\
+             port-security       no\n\
+             broadcast-limit     10000 packets/s\n\
+             unknown-limit       none\n\
+             announcement-limit  1000 packets/s\n",
         ),
         (
             "show vtep",
-            "VTEP  PORT  ADDRESS       GATEWAYS  NEIGHBOURS\n\
-             tun0  wan0  192.0.2.1/24  -         192.0.2.2=02:00:00:00:00:02,192.0.2.3=02:00:00:00:00:03\n",
+            "VTEP  PORT  ADDRESS       GATEWAYS                 NEIGHBOURS\n\
+             tun0  wan0  192.0.2.1/24  192.0.2.253,192.0.2.254  192.0.2.2=02:00:00:00:00:02,192.0.2.3=02:00:00:00:00:03\n",
         ),
         (
             "show segment",
-            "SEGMENT             BRIDGE  VTEP  CARRY-TAGS\n\
-             vlan/lan0/untagged  red     -     -\n\
-             vxlan/10000         red     tun0  no\n",
+            "SEGMENT             BRIDGE  VTEP  CARRY-TAGS  MESH  TPID\n\
+             qinq/lan0/200/100   red     -     -           -     0x8100\n\
+             vlan/lan0/untagged  red     -     -           -     -\n\
+             vxlan/10000         red     tun0  no          east  -\n",
         ),
-        ("show peer", "SEGMENT      ADDRESS\nvxlan/10000  192.0.2.2\n"),
+        ("show peer", "SEGMENT      ADDRESS    MESH\nvxlan/10000  192.0.2.2  west\n"),
         (
             "show endpoint",
-            "BRIDGE  MAC                LOCATION               IPS\n\
-             red     02:00:00:00:00:01  vxlan/10000/192.0.2.2  10.0.0.1,10.0.0.2\n",
+            "BRIDGE  MAC                LOCATION               IPS                ALLOWED-PAIRS\n\
+             red     02:00:00:00:00:01  vxlan/10000/192.0.2.2  10.0.0.1,10.0.0.2  10.0.0.100=00:00:5e:00:01:33,10.1.0.0/16\n",
         ),
     ] {
         assert_eq!(firmware.run(line).done(), expected);
