@@ -22,6 +22,7 @@ from scapy.all import (  # noqa: F401: for the scripts
     ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RA, IPOption, IPv6, IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Jumbo, LLC, PadN, Raw, fragment,
 )
+from scapy.layers.dhcp import BOOTP, DHCP  # noqa: F401: the same
 from scapy.layers.vxlan import VXLAN
 
 HERE = pathlib.Path(__file__).parent
@@ -138,6 +139,11 @@ def na(n, to=VTEP6, target=None, mac=None, bits=0b011, hlim=255):
     r, s, o = (bits >> 2 & 1, bits >> 1 & 1, bits & 1)
     say = IPv6(src=f"2001:db8::{n:x}", dst=to, hlim=hlim) / ICMPv6ND_NA(tgt=target or f"2001:db8::{n:x}", R=r, S=s, O=o)
     return say if mac == "" else say / ICMPv6NDOptDstLLAddr(lladdr=mac or hop(n))
+
+
+def tell(n, mac, **fields):
+    """2001:db8::n tells everybody, unasked, that it is at a MAC, or that `target` is."""
+    return na(n, to="ff02::1", bits=0b001, mac=mac, **fields)
 
 
 def raw(frame):
