@@ -14,6 +14,9 @@ use weir_api::message::Error;
 use weir_pipelines::tables::{PortInfo, Secret, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
+/// What the threads are called that read it.
+const THREAD: &str = "state";
+
 /// A state that is being read.
 pub(super) struct Loading(JoinHandle<Result<(Store, Configuration), BootError>>);
 
@@ -21,6 +24,7 @@ pub(super) struct Loading(JoinHandle<Result<(Store, Configuration), BootError>>)
 enum Stopped {
     Damaged(StoreError),
     Unfit(Error),
+    NoThread(String),
 }
 
 impl From<StoreError> for Stopped {
@@ -38,7 +42,7 @@ impl Loading {
         let (opened, is_open) = sync_channel(1);
         let config = config.clone();
         let work = move || load(&config, secret, || opened.send(()).unwrap_or_default());
-        let thread = std::thread::Builder::new().name("state".into()).spawn(work).map_err(start_error)?;
+        let thread = std::thread::Builder::new().name(THREAD.into()).spawn(work).map_err(start_error)?;
         match is_open.recv() {
             Ok(()) => Ok(Self(thread)),
             // It ended before; with an error, since it says when it has opened the file.
@@ -76,11 +80,11 @@ fn load(config: &Config, secret: Secret, opened: impl FnOnce()) -> Result<(Store
     let directory = &config.state.directory;
     let path = Store::path(directory);
     let mend = format!("mend: put a copy of it back, or begin anew: mv {0} {0}.damaged", path.display());
-    let (usual, here) = (std::panic::take_hook(), std::thread::current().id());
+    let usual = std::panic::take_hook();
     let (place, advice) = (path.display().to_string(), mend.clone());
     std::panic::set_hook(Box::new(move |panic| {
-        // The thread and its id are gone with the reading; the hook may stay.
-        if std::thread::current().id() != here {
+        // The threads are gone with the reading; the hook may stay.
+        if std::thread::current().name() != Some(THREAD) {
             return usual(panic);
         }
         log::error!("{place}: damaged ({})\n      {advice}", panic.to_string().replace('\n', " "));
@@ -92,17 +96,13 @@ fn load(config: &Config, secret: Secret, opened: impl FnOnce()) -> Result<(Store
     let names: Vec<Name> = config.ports.iter().map(|p| p.name.clone()).collect();
     let ports = vec![PortInfo { mac: MacAddr::ZERO, mtu: 0 }; names.len()];
     let mut configuration = Configuration::new(names, config.tables.clone(), Snapshot::new(secret, &ports));
-    let mut count = 0;
-    let read = store.read(|objects| {
-        count += objects.len();
-        configuration.restore(objects, generation).map_err(Stopped::Unfit)
-    });
-    match read {
-        Ok(()) => {
+    match restore(&store, generation, &mut configuration) {
+        Ok(count) => {
             log::info!("saved state: generation {generation}, {count} objects");
             Ok((store, configuration))
         }
         Err(Stopped::Damaged(e)) => Err(damaged(e)),
+        Err(Stopped::NoThread(why)) => Err(BootError::Start(format!("no thread to read the saved state: {why}"))),
         Err(Stopped::Unfit(e)) => {
             let place = e.data.map(|fault| format!(" (found {})", fault.value)).unwrap_or_default();
             let mend = "mend: make weir.toml as it was, delete the object with weirctl, then change weir.toml";
@@ -110,4 +110,23 @@ fn load(config: &Config, secret: Secret, opened: impl FnOnce()) -> Result<(Store
             Err(BootError::State(what))
         }
     }
+}
+
+/// Puts part by part in force while the next one is read. Returns how many objects there are.
+fn restore(store: &Store, generation: u64, configuration: &mut Configuration) -> Result<usize, Stopped> {
+    let (parts, came) = sync_channel(1);
+    std::thread::scope(|scope| {
+        // Whom nobody listens to any more reads to the end all the same, and what is damaged there is still told.
+        let read = move || store.read(|part| Ok::<_, StoreError>(parts.send(part).unwrap_or_default()));
+        let reader = std::thread::Builder::new().name(THREAD.into()).spawn_scoped(scope, read);
+        let reader = reader.map_err(|e| Stopped::NoThread(e.to_string()))?;
+        let mut count = 0;
+        let mut restored = Ok(());
+        for part in came {
+            count += part.len();
+            restored = restored.and_then(|()| configuration.restore(part, generation).map_err(Stopped::Unfit));
+        }
+        reader.join().map_err(|_| Stopped::NoThread("it has panicked".to_owned()))??;
+        restored.map(|()| count)
+    })
 }

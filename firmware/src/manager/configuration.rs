@@ -32,19 +32,19 @@ impl Configuration {
     /// Puts a saved state in force, whole or part by part: each kind of object before those that refer to it.
     ///
     /// # Errors
-    /// The first object that this `weir.toml` or this version cannot have. Nothing of this part is in force then.
+    /// The first object that this `weir.toml` or this version cannot have. Nothing is in force then.
     pub fn restore(&mut self, objects: Vec<Object>, generation: u64) -> Result<(), Error> {
         let ops = objects.into_iter().map(Op::Put).collect();
-        let (changes, origins) = batch::make(&mut self.desired, &self.ports, &self.limits, ops, false)?;
-        match self.translator.prepare(&self.desired, &changes, generation) {
-            Ok(next) => self.translator.keep(next),
-            Err(refusal) => {
-                let error = refused(refusal, &changes, &origins);
-                self.revert(changes);
-                return Err(error);
-            }
+        let made = batch::make(&mut self.desired, &self.ports, &self.limits, ops, false);
+        let restored = made.and_then(|(changes, origins)| {
+            let translated = self.translator.restore(&self.desired, &changes, generation);
+            translated.map_err(|refusal| refused(refusal, &changes, &origins))
+        });
+        if restored.is_err() {
+            let empty = Snapshot::new(self.snapshot().secret(), self.snapshot().ports());
+            *self = Self::new(std::mem::take(&mut self.ports), self.limits.clone(), empty);
         }
-        Ok(())
+        restored
     }
 
     /// Makes a batch of changes. `persist` gets them with their generation, when they are right and before they are in

@@ -16,6 +16,7 @@ use crate::config::Tables;
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::hint::black_box;
 use std::net::IpAddr;
 use weir_api::id::{Mac, Name, SegmentId};
 use weir_api::object::{AcceptFrom, FloodList, Object, Tpid, UnknownUnicast};
@@ -55,6 +56,9 @@ impl fmt::Display for Refusal {
 
 /// How many meshes can have names.
 pub const MESHES: u32 = u16::MAX as u32;
+
+/// So many arrivals have what they need brought near at one time.
+const TOGETHER: usize = 16;
 
 /// What is known of a numbered segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +131,30 @@ impl Translator {
     /// # Errors
     /// [`Refusal`]; then, and whenever the snapshot is not wanted, [`Translator::undo`].
     pub fn prepare(&mut self, state: &Desired, changes: &[Change], generation: u64) -> Result<Snapshot, Refusal> {
-        let mut next = self.current.clone();
+        let next = self.current.clone();
+        self.edit(next, state, changes, generation)
+    }
+
+    /// Translates a part of a saved state, and puts it in force. Copies nothing, as [`Translator::prepare`] must for those
+    /// who read the snapshot in force.
+    ///
+    /// # Errors
+    /// [`Refusal`]; what was in force is then gone.
+    pub fn restore(&mut self, state: &Desired, changes: &[Change], generation: u64) -> Result<(), Refusal> {
+        let empty = Snapshot::new(self.current.secret(), self.current.ports());
+        let next = std::mem::replace(&mut self.current, empty);
+        let next = self.edit(next, state, changes, generation)?;
+        self.keep(next);
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        mut next: Snapshot,
+        state: &Desired,
+        changes: &[Change],
+        generation: u64,
+    ) -> Result<Snapshot, Refusal> {
         next.generation = generation;
         let rehomed = self.rehomed(state, changes);
         let moving = self.moving(state, changes);
@@ -151,8 +178,11 @@ impl Translator {
             shift.add(&comer.place, comer.floods, 1);
         }
         self.reach.settle(&mut next, shift)?;
-        for comer in comers {
-            self.arrive(&mut next, comer, &mut claims)?;
+        for some in comers.chunks(TOGETHER) {
+            black_box(some.iter().map(|comer| touch(&next, comer)).fold(0, u64::wrapping_add));
+            for comer in some {
+                self.arrive(&mut next, comer, &mut claims)?;
+            }
         }
         let (segments, reach) = (&self.segments, &self.reach);
         let at = |host: &Host| {
@@ -407,7 +437,7 @@ impl Translator {
     }
 
     /// A peer or endpoint takes its place.
-    fn arrive<'a>(&self, next: &mut Snapshot, comer: Comer<'a>, claims: &mut ClaimShift<'a>) -> Result<(), Refusal> {
+    fn arrive<'a>(&self, next: &mut Snapshot, comer: &Comer<'a>, claims: &mut ClaimShift<'a>) -> Result<(), Refusal> {
         let Place { bridge, segment, .. } = comer.place;
         let peer = self.reach.number(comer.place.peer);
         match comer.what {
@@ -485,6 +515,14 @@ impl Translator {
     /// The id of a numbered segment, for every number in use.
     pub fn segment_ids(&self) -> HashMap<SegmentIx, SegmentId> {
         self.segments.iter().map(|(id, n, _)| (SegmentIx(n), id.clone())).collect()
+    }
+}
+
+/// Brings near what the arrival of an endpoint reads and writes.
+fn touch(next: &Snapshot, comer: &Comer<'_>) -> u64 {
+    match comer.what {
+        Coming::Endpoint { mac, host, .. } => next.touch_host(comer.place.bridge, mac_addr(mac), &host.ips),
+        Coming::Peer { .. } => 0,
     }
 }
 

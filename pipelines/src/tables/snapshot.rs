@@ -255,6 +255,17 @@ impl Snapshot {
         self.endpoints.touch(hash)
     }
 
+    /// Brings near what an endpoint's entry and those of its addresses are read and written by. The reads of several
+    /// endpoints overlap; the result only keeps them from being optimised away.
+    pub fn touch_host(&self, bridge: BridgeId, mac: MacAddr, addresses: &[IpAddr]) -> u64 {
+        let owner =
+            |address: &IpAddr| self.owners.touch(self.secret.hash(address_key(self.secret, bridge, *address).0));
+        addresses
+            .iter()
+            .map(owner)
+            .fold(self.endpoints.touch(self.secret.hash(mac_key(bridge, mac))), u64::wrapping_add)
+    }
+
     /// How many endpoints there are.
     pub fn endpoint_count(&self) -> usize {
         self.endpoints.len()
