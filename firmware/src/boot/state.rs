@@ -41,7 +41,11 @@ impl Loading {
     pub(super) fn start(config: &Config, secret: Secret) -> Result<Self, BootError> {
         let (opened, is_open) = sync_channel(1);
         let config = config.clone();
-        let work = move || load(&config, secret, || opened.send(()).unwrap_or_default());
+        let work = move || {
+            load(&config, secret, || {
+                let _ = opened.send(());
+            })
+        };
         let thread = std::thread::Builder::new().name(THREAD.into()).spawn(work).map_err(start_error)?;
         match is_open.recv() {
             Ok(()) => Ok(Self(thread)),
@@ -117,7 +121,12 @@ fn restore(store: &Store, generation: u64, configuration: &mut Configuration) ->
     let (parts, came) = sync_channel(1);
     std::thread::scope(|scope| {
         // Whom nobody listens to any more reads to the end all the same, and what is damaged there is still told.
-        let read = move || store.read(|part| Ok::<_, StoreError>(parts.send(part).unwrap_or_default()));
+        let read = move || {
+            store.read(|part| {
+                let _ = parts.send(part);
+                Ok::<_, StoreError>(())
+            })
+        };
         let reader = std::thread::Builder::new().name(THREAD.into()).spawn_scoped(scope, read);
         let reader = reader.map_err(|e| Stopped::NoThread(e.to_string()))?;
         let mut count = 0;
