@@ -64,11 +64,12 @@ impl<F: Frame> Gateway<F> {
     #[cold]
     fn relay(&self, snapshot: &Snapshot, p: &Parsed, place: Place, segment: &Segment) -> Decision {
         let peer = place.peer().and_then(|ix| self.peers.peer(snapshot, ix));
-        // A peer that got its number within this burst is the same one without it.
-        if place.segment() == p.place.segment() && p.stranger.is_some() && p.stranger == peer {
+        // A peer that got its number within this burst, or another one since it was configured, is the same.
+        if place.segment() == p.place.segment() && peer.is_some() && peer == self.origin(snapshot, p) {
             return Decision::Drop(DropReason::SameSegment);
         }
-        match snapshot.mesh(place.segment(), segment, place.peer()) {
+        let number = peer.and_then(|peer| self.peers.find(snapshot, peer));
+        match snapshot.mesh(place.segment(), segment, number) {
             mesh if mesh == p.mesh => Decision::Drop(DropReason::SplitHorizon),
             _ => Decision::Forward(place),
         }

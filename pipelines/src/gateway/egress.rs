@@ -46,8 +46,8 @@ impl<F: Frame> Gateway<F> {
         self.counters.count(Event::Flooded);
         let local = bridge.local.iter().filter(|&&ix| ix != p.place.segment()).map(|&ix| Place::new(ix, None));
         let is_beyond = |(ix, peer): &(SegmentIx, PeerIx)| {
-            let mesh = snapshot.segment(*ix).map(|segment| snapshot.mesh(*ix, segment, Some(*peer)));
-            !p.tunnel || mesh.is_some_and(|mesh| mesh != p.mesh)
+            let mesh = || snapshot.segment(*ix).map(|segment| snapshot.mesh(*ix, segment, Some(*peer)));
+            !p.tunnel || mesh().is_some_and(|mesh| mesh != p.mesh)
         };
         let remote = bridge.remote.iter().filter(|target| is_beyond(target));
         let mut places = local.chain(remote.map(|&(ix, peer)| Place::new(ix, Some(peer))));

@@ -18,6 +18,8 @@ use core::net::IpAddr;
 
 /// So many facts wait to be told at most.
 pub(super) const OFFERS: usize = 1024;
+/// And so many more, of those that nothing will say again.
+pub(super) const LAST_OFFERS: usize = 256;
 /// Buckets of the MAC table looked through in a tick: a million MACs in a few seconds.
 const SWEEP: usize = 128;
 /// By when all workers have heard of a move, milliseconds: generously.
@@ -179,12 +181,13 @@ impl<F: Frame> Gateway<F> {
                 self.notices.note(|| Notice { at: Some(at), ..Notice::of(Happening::Learned, p.bridge, mac) });
                 Sighting::First(now)
             }
+            // What is not learned here is not told either: whoever sends from ever new MACs would keep everybody's facts waiting.
             Learning::OverLimit => {
                 self.say_limit(snapshot, p.bridge, mac, port, now);
-                Sighting::First(now)
+                return Ok(false);
             }
+            Learning::Full => return Ok(false),
             Learning::Renumbered => Sighting::Again,
-            Learning::Full => Sighting::First(now),
         };
         if self.shared {
             self.offer(snapshot, p, sighting, now.seconds());
@@ -203,7 +206,7 @@ impl<F: Frame> Gateway<F> {
             self.counters.count(Event::Frozen);
             self.notices.note(|| notice(Happening::Frozen));
             if self.shared {
-                self.push_offer(Fact::Frozen { bridge, mac, segment: at.segment, peer: at.peer });
+                self.push_last(Fact::Frozen { bridge, mac, segment: at.segment, peer: at.peer });
             }
         }
     }
@@ -304,6 +307,16 @@ impl<F: Frame> Gateway<F> {
     /// Offers a fact; false if too many wait.
     pub(super) fn push_offer(&mut self, fact: Fact) -> bool {
         if self.offers.len() >= OFFERS {
+            self.counters.count(Event::OfferFull);
+            return false;
+        }
+        self.offers.push_back(fact);
+        true
+    }
+
+    /// Offers a fact that nothing will say again: there is room for some where others have to wait.
+    pub(super) fn push_last(&mut self, fact: Fact) -> bool {
+        if self.offers.len() >= OFFERS + LAST_OFFERS {
             self.counters.count(Event::OfferFull);
             return false;
         }

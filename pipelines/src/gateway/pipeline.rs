@@ -14,7 +14,7 @@ use super::resolve::Held;
 use super::snoop::BINDING_OFFERS;
 use super::tunnels::Tunnels;
 use super::ways::Ways;
-use crate::tables::{BindingTable, FlowTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
+use crate::tables::{BindingTable, BridgeId, FlowTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -104,7 +104,7 @@ impl<F: Frame> Gateway<F> {
             meter: Meter::new(secret, limits.bridges, ports),
             movers: Movers::new(limits.macs),
             notices: Notices::new(),
-            offers: VecDeque::with_capacity(super::learn::OFFERS),
+            offers: VecDeque::with_capacity(super::learn::OFFERS + super::learn::LAST_OFFERS),
             shared: limits.shared,
             neighbour_offers: NEIGHBOUR_OFFERS,
             binding_offers: BINDING_OFFERS,
@@ -173,12 +173,18 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    /// The second, and the state of all tables that say where frames go: what was found out under the same stamp holds.
+    /// The second, and the state of all that says how a place is reached: a way that was made under the same stamp holds.
     #[inline(always)]
     pub(super) fn stamp(&self, snapshot: &Snapshot, now: Time) -> u64 {
         // Each of them only grows, and so does their sum whenever one does.
-        let state = snapshot.generation + self.macs.moves() + self.peers.releases() + self.neighbours.changes();
+        let state = snapshot.generation + self.peers.releases() + self.neighbours.changes();
         1 << 63 | state << 32 | u64::from(now.seconds() as u32)
+    }
+
+    /// The same, and where the hosts of a bridge are: what was found out of its flows under the same stamp holds.
+    #[inline(always)]
+    fn flow_stamp(&self, stamp: u64, bridge: BridgeId) -> u64 {
+        stamp.wrapping_add(u64::from(self.macs.moves_of(bridge)) << 32) | 1 << 63
     }
 
     /// Decides on the frames whose like went the same way already, and answers which are still open, a bit each.
@@ -191,7 +197,7 @@ impl<F: Frame> Gateway<F> {
         let mut open = 0;
         for (n, lane) in lanes.iter_mut().enumerate() {
             if lane.decision == Decision::Open {
-                match self.flows.get(lane.flow_hash, lane.flow(), stamp) {
+                match self.flows.get(lane.flow_hash, lane.flow(), self.flow_stamp(stamp, lane.bridge)) {
                     Some(place) if lane.inner.note == Note::None => lane.decision = Decision::Forward(place),
                     _ => open |= 1 << n,
                 }
@@ -204,9 +210,10 @@ impl<F: Frame> Gateway<F> {
     #[inline(never)]
     fn consider(&mut self, snapshot: &Snapshot, port: PortId, now: Time, before: u64, lanes: &mut [Parsed], open: u64) {
         let seconds = now.seconds();
+        let moves = self.macs.moves();
         let mut settled = self.learn_all(snapshot, port, now, lanes, open);
-        let (mut open, stamp) = (open, self.stamp(snapshot, now));
-        if stamp != before {
+        let mut open = open;
+        if self.stamp(snapshot, now) != before || self.macs.moves() != moves {
             // One of them has moved: what was recalled may be wrong by now, even for frames before it.
             let recalled = |lane: &Parsed| matches!(lane.decision, Decision::Forward(_));
             let again = (lanes.iter().enumerate()).fold(0, |all, (n, lane)| all | u64::from(recalled(lane)) << n);
@@ -228,6 +235,7 @@ impl<F: Frame> Gateway<F> {
             }
             lane.decision = self.decide(snapshot, lane, seconds);
             if let (Decision::Forward(place), true) = (lane.decision, settled & 1 << n != 0) {
+                let stamp = self.flow_stamp(stamp, lane.bridge);
                 self.flows.put(lane.flow_hash, lane.flow(), stamp, place);
             }
         }

@@ -10,8 +10,8 @@ use crate::tables::{BridgeId, Encap, MeshId, Place, Secret};
 use crate::wire::{IpProtocol, TrafficClass};
 use alloc::boxed::Box;
 
-/// Entries: 32 KiB of them.
-const ENTRIES: usize = 256;
+/// Entries: 128 KiB of them.
+const ENTRIES: usize = 1024;
 /// So much of a frame is compared, bytes: an outer header over IPv6, and some of the inner frame. Shorter ones are looked at in full.
 const LEN: usize = 80;
 /// The same in words.
@@ -137,12 +137,12 @@ pub(super) struct Known {
 }
 
 /// The memory.
-pub(super) struct Tunnels(Box<[Tunnel; ENTRIES]>);
+pub(super) struct Tunnels(Box<[Tunnel]>);
 
 impl Tunnels {
     pub(super) fn new() -> Self {
         let none = Tunnel { pattern: [0; LEN], state: 0, found: Found::default(), kind: Kind::Vxlan4 };
-        Self(Box::new([none; ENTRIES]))
+        Self(alloc::vec![none; ENTRIES].into())
     }
 
     /// Where a tunnel's entry is: by what tells most of them apart.

@@ -1,8 +1,8 @@
 //! Ways: how frames leave for a place, ready but for what differs from frame to frame.
 //!
-//! Owns: outer headers with the next hop's MAC, tags, MTUs and ports, in a direct-mapped cache by place. A way is made from the
-//! configuration and the table of next hops at its first use, and made anew when either changed and once a second, when the
-//! next hop learns that it is still wanted. Nothing ever has to be told that something changed.
+//! Owns: outer headers with the next hop's MAC, tags, MTUs and ports, in a direct-mapped cache by place, and where there are several
+//! next hops of equal cost, by eighths of the flows too. A way is made from the configuration and the table of next hops at
+//! its first use, and made anew when either changed and once a second, when the next hop learns that it is still wanted. Nothing ever has to be told that something changed.
 //! Read first: RFC 7348 §5, RFC 7637 §3, RFC 8926 §3, RFC 6438 §3 (flow label), RFC 6864 §4.1 (an atomic datagram needs no
 //! identification), RFC 6935 §5 and RFC 6936 §4 (UDP checksums of zero over IPv6).
 
@@ -54,12 +54,15 @@ pub(super) struct Way {
     pub(super) shape: Shape,
     /// Whether frames with a tag of their own may not go here.
     pub(super) bare: bool,
+    /// Whether each eighth of the flows has a way of its own; the rest means nothing then.
+    spread: bool,
     /// Sum of the 16-bit words of the IPv4 header, unfolded.
     pub(super) ip_sum: u32,
     /// The most bytes behind a frame's MACs and EtherType.
     pub(super) most: u16,
     pub(super) port: PortId,
-    place: Place,
+    /// The place, and above it which eighth of its flows goes this way: 0 for all.
+    key: u64,
     /// The second and the state of all tables that it was made in; 0 is none.
     stamp: u64,
     /// The next hop that frames have to wait for.
@@ -73,10 +76,11 @@ impl Way {
         header: [0; UDP6],
         shape: Shape::Untagged,
         bare: false,
+        spread: false,
         ip_sum: 0,
         most: 0,
         port: PortId(0),
-        place: Place::NOWHERE,
+        key: 0,
         stamp: 0,
         wait: None,
     };
@@ -91,10 +95,10 @@ impl Ways {
         Self(vec![Way::NONE; capacity.next_power_of_two()].into())
     }
 
-    /// Where a place's way is kept.
+    /// Where a way is kept.
     #[inline(always)]
-    fn slot(&self, place: Place) -> usize {
-        (place.to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.0.len() - 1)
+    fn slot(&self, key: u64) -> usize {
+        (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize & (self.0.len() - 1)
     }
 
     /// The way in a slot.
@@ -118,26 +122,55 @@ impl<F: Frame> Gateway<F> {
         place: Place,
         flow: u64,
     ) -> Result<usize, DropReason> {
-        let slot = self.ways.slot(place);
+        let slot = self.ways.slot(place.to_bits());
         let way = self.ways.get(slot);
-        if way.place == place && way.stamp == stamp {
+        if way.key == place.to_bits() && way.stamp == stamp && !way.spread {
             return Ok(slot);
         }
-        self.make_way(snapshot, now, stamp, place, flow, slot)
+        self.way_in_full(snapshot, now, stamp, place, flow)
     }
 
+    /// The same, for a way that is not there, or one of several.
     #[inline(never)]
-    fn make_way(
+    fn way_in_full(
         &mut self,
         snapshot: &Snapshot,
         now: Time,
         stamp: u64,
         place: Place,
         flow: u64,
-        slot: usize,
+    ) -> Result<usize, DropReason> {
+        let slot = self.ways.slot(place.to_bits());
+        let way = self.ways.get(slot);
+        if !(way.key == place.to_bits() && way.stamp == stamp) {
+            self.make_way(snapshot, now, stamp, place, None)?;
+        }
+        if !self.ways.get(slot).spread {
+            return Ok(slot);
+        }
+        // The lower half of the hash: the upper one is what the underlay sees of it.
+        let eighth = (flow as u32 >> 29) as usize;
+        let key = place.to_bits() | (eighth as u64 + 1) << 40;
+        let slot = self.ways.slot(key);
+        let way = self.ways.get(slot);
+        if way.key == key && way.stamp == stamp {
+            return Ok(slot);
+        }
+        self.make_way(snapshot, now, stamp, place, Some(eighth))
+    }
+
+    /// Makes the way to a place, or that of an eighth of its flows.
+    fn make_way(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+        stamp: u64,
+        place: Place,
+        eighth: Option<usize>,
     ) -> Result<usize, DropReason> {
         let segment = snapshot.segment(place.segment()).ok_or(DropReason::PeerGone)?;
-        let mut way = Way { place, stamp, ..Way::NONE };
+        let key = place.to_bits() | eighth.map_or(0, |n| n as u64 + 1) << 40;
+        let mut way = Way { key, stamp, ..Way::NONE };
         match (segment.kind, place.peer()) {
             (SegmentKind::Vlan { port, vid: None }, _) => way.behind(snapshot, port, Shape::Untagged, &[]),
             (SegmentKind::Vlan { port, vid: Some(vid) }, _) => {
@@ -149,11 +182,11 @@ impl<F: Frame> Gateway<F> {
             }
             (SegmentKind::Tunnel { encap, network, vtep }, Some(ix)) => {
                 way.bare = !segment.carry_tags;
-                self.make_tunnel(snapshot, now, &mut way, (encap, network, vtep), ix, flow)?;
+                self.make_tunnel(snapshot, now, &mut way, (encap, network, vtep), ix, eighth)?;
             }
             (SegmentKind::Tunnel { .. }, None) => return Err(DropReason::PeerGone),
         }
-        let slot = slot & (self.ways.0.len() - 1);
+        let slot = self.ways.slot(key);
         self.ways.0[slot] = way;
         Ok(slot)
     }
@@ -165,7 +198,7 @@ impl<F: Frame> Gateway<F> {
         way: &mut Way,
         (encap, network, ours): (Encap, Vni, VtepIx),
         ix: PeerIx,
-        flow: u64,
+        eighth: Option<usize>,
     ) -> Result<(), DropReason> {
         // The number may have outlived its peer, and been given to another vtep's.
         let peer = self.peers.peer(snapshot, ix).filter(|peer| (peer.vtep, peer.encap) == (ours, encap));
@@ -178,16 +211,17 @@ impl<F: Frame> Gateway<F> {
         let (shape, len) = written.filter(|_| !hops.is_empty()).ok_or(DropReason::NoRoute)?;
         let mut numbers = heapless::Vec::<u32, NEXT_HOPS>::new();
         for &hop in hops.iter().take(NEXT_HOPS) {
-            let configured = vtep.neighbours.iter().find(|(address, _)| *address == hop).map(|(_, mac)| *mac);
+            let configured = configured_mac(snapshot, vtep.port, hop);
             if let Some(number) = self.neighbours.want(vtep.port, ours, hop, configured, now) {
                 let _ = numbers.push(number);
             }
         }
-        if numbers.len() > 1 {
-            // Another flow may go by another next hop.
-            way.stamp = 0;
+        if numbers.len() > 1 && eighth.is_none() {
+            way.spread = true;
+            return Ok(());
         }
-        let (due, number) = choose(&numbers, flow, &self.neighbours).ok_or(DropReason::NeighbourTableFull)?;
+        let eighth = eighth.unwrap_or(0);
+        let (due, number) = choose(&numbers, eighth, &self.neighbours).ok_or(DropReason::NeighbourTableFull)?;
         // While another does its work, the tick asks for the one whose turn it is.
         if let Some(neighbour) = self.neighbours.get_mut(due) {
             neighbour.wanted = true;
@@ -219,16 +253,21 @@ impl Way {
     }
 }
 
+/// The MAC of a next hop that is configured at a vtep of its port: whichever it is asked for, it is one host.
+fn configured_mac(snapshot: &Snapshot, port: PortId, hop: IpAddr) -> Option<MacAddr> {
+    let vteps = snapshot.vteps_of_port(port).iter().filter_map(|&ix| snapshot.vtep(ix));
+    vteps.flat_map(|vtep| &vtep.neighbours).find(|(address, _)| *address == hop).map(|(_, mac)| *mac)
+}
+
 /// A tag without priority, as it goes on the wire.
 fn tag(ether_type: EtherType, vid: VlanId) -> [u8; 4] {
     (u32::from(ether_type.0) << 16 | u32::from(u16::from(vid))).to_be_bytes()
 }
 
-/// The next hop of a flow by its hash, and the one that it takes: while that one does not answer, another that does. A frame
+/// The next hop of an eighth of the flows, and the one that it takes: while that one does not answer, another that does. A frame
 /// waits, or is dropped, only where none does.
-fn choose(hops: &[u32], flow: u64, neighbours: &NeighbourTable) -> Option<(u32, u32)> {
-    // The lower half of the hash: the upper one is what the underlay sees of it.
-    let first = ((u64::from(flow as u32) * hops.len() as u64) >> 32) as usize;
+fn choose(hops: &[u32], eighth: usize, neighbours: &NeighbourTable) -> Option<(u32, u32)> {
+    let first = eighth * hops.len() / NEXT_HOPS;
     let all = || hops.iter().cycle().skip(first).take(hops.len()).copied();
     let due = all().next()?;
     let taken = all().find(|&hop| neighbours.is_resolved(hop)).or_else(|| all().find(|&hop| neighbours.is_usable(hop)));

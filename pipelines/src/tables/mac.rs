@@ -11,6 +11,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 const FIELD: u64 = (1 << 20) - 1;
+/// Counters of moves.
+const MOVES: usize = 1024;
 const PLACE: u64 = (1 << 40) - 1;
 /// Keys handed out at a time at most.
 pub(crate) const KEYS: usize = 1024;
@@ -27,9 +29,6 @@ impl Place {
         let peer = peer.map_or(0, |p| u64::from(p.0) + 1);
         Self(u64::from(segment.0) | peer << 20)
     }
-
-    /// No place that a host could be at.
-    pub(crate) const NOWHERE: Self = Self(u64::MAX);
 
     /// As a number of 40 bits.
     #[inline]
@@ -108,6 +107,8 @@ pub struct MacTable {
     per_bridge: Vec<u32>,
     cursor: usize,
     moves: u64,
+    /// By the lower bits of the bridge's number: a tenant whose hosts move leaves most others' flows alone.
+    moves_of: Box<[u32; MOVES]>,
 }
 
 impl MacTable {
@@ -123,6 +124,7 @@ impl MacTable {
             per_bridge: vec![0; bridges],
             cursor: 0,
             moves: 0,
+            moves_of: Box::new([0; MOVES]),
         }
     }
 
@@ -151,6 +153,18 @@ impl MacTable {
     #[inline]
     pub(crate) fn moves(&self) -> u64 {
         self.moves
+    }
+
+    /// The same for the MACs of a bridge, and of those that share its counter.
+    #[inline(always)]
+    pub(crate) fn moves_of(&self, bridge: BridgeId) -> u32 {
+        self.moves_of[bridge.index() % MOVES]
+    }
+
+    fn count_move(&mut self, key: u64) {
+        self.moves += 1;
+        let count = &mut self.moves_of[(key >> 48) as usize % MOVES];
+        *count = count.wrapping_add(1);
     }
 
     /// Brings the place of an entry near. The result only keeps the read from being optimised away.
@@ -189,7 +203,7 @@ impl MacTable {
         if let Some((b, s)) = buckets::find(&self.buckets, self.secret.hash(key), key) {
             let before = LearnedMac::unpack(self.buckets[b].values[s]);
             self.buckets[b].values[s] = entry.pack();
-            self.moves += 1;
+            self.count_move(key);
             return LearnOutcome::Moved(before.place);
         }
         let Some(count) = self.per_bridge.get_mut((key >> 48) as usize) else { return LearnOutcome::Full };
@@ -242,7 +256,7 @@ impl MacTable {
     pub(crate) fn remove(&mut self, hash: u64, key: u64) -> Option<LearnedMac> {
         let (b, s) = buckets::find(&self.buckets, hash, key)?;
         self.buckets[b].keys[s] = 0;
-        self.moves += 1;
+        self.count_move(key);
         self.len -= 1;
         if let Some(count) = self.per_bridge.get_mut((key >> 48) as usize) {
             *count -= 1;

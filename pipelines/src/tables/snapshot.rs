@@ -276,8 +276,10 @@ impl Snapshot {
         let bridge = self.bridges.get_mut(id.index());
         match (bridge, settings) {
             (Some(bridge), Some(settings)) => {
-                Arc::make_mut(bridge).settings = settings;
-                self.secure(id);
+                let before = core::mem::replace(&mut Arc::make_mut(bridge).settings, settings);
+                if before.port_security != settings.port_security {
+                    self.secure(id);
+                }
             }
             (bridge, settings) => {
                 *bridge = settings.map(|settings| Arc::new(Bridge { settings, local: Vec::new(), remote: Vec::new() }));
@@ -322,7 +324,11 @@ impl Snapshot {
         }
         let Some(new) = segment else { return Ok(()) };
         match new.kind {
-            SegmentKind::Vlan { .. } => {}
+            SegmentKind::Vlan { port, vid } => {
+                let secure = self.bridge(new.bridge).is_some_and(|b| b.settings.port_security);
+                *self.attachments.get_mut(vlan_index(port, false, vid.map_or(0, u16::from))) =
+                    Attachment::Segment(ix, new.bridge, secure);
+            }
             SegmentKind::Qinq { port, service, outer, inner } => {
                 if !self.stacks.insert(stack_key(port, service, outer.into(), inner.into()), u64::from(ix.0)) {
                     return Err(Full);
@@ -337,7 +343,6 @@ impl Snapshot {
         if let Some(bridge) = self.bridges.get_mut(new.bridge.index()) {
             Arc::make_mut(bridge).local.push(ix);
         }
-        self.secure(new.bridge);
         Ok(())
     }
 

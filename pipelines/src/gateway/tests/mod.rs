@@ -92,18 +92,14 @@ pub(super) struct World {
     pub(super) now: Time,
 }
 
+/// Tables that tests can fill.
+pub(super) fn limits() -> Limits {
+    Limits { bridges: 8, macs: 64, bindings: 64, peers: 8, learned_peers: 8, neighbours: 8, held: 16, shared: false }
+}
+
 impl World {
     pub(super) fn new() -> Self {
-        Self::with(Limits {
-            bridges: 8,
-            macs: 64,
-            bindings: 64,
-            peers: 8,
-            learned_peers: 8,
-            neighbours: 8,
-            held: 16,
-            shared: false,
-        })
+        Self::with(limits())
     }
 
     pub(super) fn with(limits: Limits) -> Self {
