@@ -1,7 +1,7 @@
 //! Ways: how frames leave for a place, ready but for what differs from frame to frame.
 //!
 //! Owns: outer headers with the next hop's MAC, tags, MTUs and ports, in a direct-mapped cache by place, and where there are several
-//! next hops of equal cost, by eighths of the flows too. A way is made from the configuration and the table of next hops at
+//! next hops of equal cost, by each one's share of the flows too. A way is made from the configuration and the table of next hops at
 //! its first use, and made anew when either changed and once a second, when the next hop learns that it is still wanted. Nothing ever has to be told that something changed.
 //! Read first: RFC 7348 §5, RFC 7637 §3, RFC 8926 §3, RFC 6438 §3 (flow label), RFC 6864 §4.1 (an atomic datagram needs no
 //! identification), RFC 6935 §5 and RFC 6936 §4 (UDP checksums of zero over IPv6).
@@ -54,14 +54,14 @@ pub(super) struct Way {
     pub(super) shape: Shape,
     /// Whether frames with a tag of their own may not go here.
     pub(super) bare: bool,
-    /// Whether each eighth of the flows has a way of its own; the rest means nothing then.
-    spread: bool,
+    /// Over how many next hops the flows are spread, each with a way of its own; 0 if all go this one.
+    spread: u8,
     /// Sum of the 16-bit words of the IPv4 header, unfolded.
     pub(super) ip_sum: u32,
     /// The most bytes behind a frame's MACs and EtherType.
     pub(super) most: u16,
     pub(super) port: PortId,
-    /// The place, and above it which eighth of its flows goes this way: 0 for all.
+    /// The place, and above it which share of its flows goes this way: 0 for all.
     key: u64,
     /// The second and the state of all tables that it was made in; 0 is none.
     stamp: u64,
@@ -76,7 +76,7 @@ impl Way {
         header: [0; UDP6],
         shape: Shape::Untagged,
         bare: false,
-        spread: false,
+        spread: 0,
         ip_sum: 0,
         most: 0,
         port: PortId(0),
@@ -124,7 +124,7 @@ impl<F: Frame> Gateway<F> {
     ) -> Result<usize, DropReason> {
         let slot = self.ways.slot(place.to_bits());
         let way = self.ways.get(slot);
-        if way.key == place.to_bits() && way.stamp == stamp && !way.spread {
+        if way.key == place.to_bits() && way.stamp == stamp && way.spread == 0 {
             return Ok(slot);
         }
         self.way_in_full(snapshot, now, stamp, place, flow)
@@ -145,31 +145,32 @@ impl<F: Frame> Gateway<F> {
         if !(way.key == place.to_bits() && way.stamp == stamp) {
             self.make_way(snapshot, now, stamp, place, None)?;
         }
-        if !self.ways.get(slot).spread {
+        let hops = u64::from(self.ways.get(slot).spread);
+        if hops == 0 {
             return Ok(slot);
         }
         // The lower half of the hash: the upper one is what the underlay sees of it.
-        let eighth = (flow as u32 >> 29) as usize;
-        let key = place.to_bits() | (eighth as u64 + 1) << 40;
+        let share = (u64::from(flow as u32) * hops) >> 32;
+        let key = place.to_bits() | (share + 1) << 40;
         let slot = self.ways.slot(key);
         let way = self.ways.get(slot);
         if way.key == key && way.stamp == stamp {
             return Ok(slot);
         }
-        self.make_way(snapshot, now, stamp, place, Some(eighth))
+        self.make_way(snapshot, now, stamp, place, Some(share))
     }
 
-    /// Makes the way to a place, or that of an eighth of its flows.
+    /// Makes the way to a place, or that of a share of its flows.
     fn make_way(
         &mut self,
         snapshot: &Snapshot,
         now: Time,
         stamp: u64,
         place: Place,
-        eighth: Option<usize>,
+        share: Option<u64>,
     ) -> Result<usize, DropReason> {
         let segment = snapshot.segment(place.segment()).ok_or(DropReason::PeerGone)?;
-        let key = place.to_bits() | eighth.map_or(0, |n| n as u64 + 1) << 40;
+        let key = place.to_bits() | share.map_or(0, |n| n + 1) << 40;
         let mut way = Way { key, stamp, ..Way::NONE };
         match (segment.kind, place.peer()) {
             (SegmentKind::Vlan { port, vid: None }, _) => way.behind(snapshot, port, Shape::Untagged, &[]),
@@ -182,7 +183,7 @@ impl<F: Frame> Gateway<F> {
             }
             (SegmentKind::Tunnel { encap, network, vtep }, Some(ix)) => {
                 way.bare = !segment.carry_tags;
-                self.make_tunnel(snapshot, now, &mut way, (encap, network, vtep), ix, eighth)?;
+                self.make_tunnel(snapshot, now, &mut way, (encap, network, vtep), ix, share)?;
             }
             (SegmentKind::Tunnel { .. }, None) => return Err(DropReason::PeerGone),
         }
@@ -198,7 +199,7 @@ impl<F: Frame> Gateway<F> {
         way: &mut Way,
         (encap, network, ours): (Encap, Vni, VtepIx),
         ix: PeerIx,
-        eighth: Option<usize>,
+        share: Option<u64>,
     ) -> Result<(), DropReason> {
         // The number may have outlived its peer, and been given to another vtep's.
         let peer = self.peers.peer(snapshot, ix).filter(|peer| (peer.vtep, peer.encap) == (ours, encap));
@@ -216,12 +217,12 @@ impl<F: Frame> Gateway<F> {
                 let _ = numbers.push(number);
             }
         }
-        if numbers.len() > 1 && eighth.is_none() {
-            way.spread = true;
+        if numbers.len() > 1 && share.is_none() {
+            way.spread = numbers.len() as u8;
             return Ok(());
         }
-        let eighth = eighth.unwrap_or(0);
-        let (due, number) = choose(&numbers, eighth, &self.neighbours).ok_or(DropReason::NeighbourTableFull)?;
+        let (due, number) =
+            choose(&numbers, share.unwrap_or(0) as usize, &self.neighbours).ok_or(DropReason::NeighbourTableFull)?;
         // While another does its work, the tick asks for the one whose turn it is.
         if let Some(neighbour) = self.neighbours.get_mut(due) {
             neighbour.wanted = true;
@@ -264,11 +265,10 @@ fn tag(ether_type: EtherType, vid: VlanId) -> [u8; 4] {
     (u32::from(ether_type.0) << 16 | u32::from(u16::from(vid))).to_be_bytes()
 }
 
-/// The next hop of an eighth of the flows, and the one that it takes: while that one does not answer, another that does. A frame
+/// The next hop of a share of the flows, and the one that it takes: while that one does not answer, another that does. A frame
 /// waits, or is dropped, only where none does.
-fn choose(hops: &[u32], eighth: usize, neighbours: &NeighbourTable) -> Option<(u32, u32)> {
-    let first = eighth * hops.len() / NEXT_HOPS;
-    let all = || hops.iter().cycle().skip(first).take(hops.len()).copied();
+fn choose(hops: &[u32], share: usize, neighbours: &NeighbourTable) -> Option<(u32, u32)> {
+    let all = || hops.iter().cycle().skip(share).take(hops.len()).copied();
     let due = all().next()?;
     let taken = all().find(|&hop| neighbours.is_resolved(hop)).or_else(|| all().find(|&hop| neighbours.is_usable(hop)));
     Some((due, taken.unwrap_or(due)))
