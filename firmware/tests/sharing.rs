@@ -11,7 +11,7 @@ use weir::worker::outbox::{Outbox, Way};
 use weir::worker::packet::{Buffers, Packet};
 use weir::worker::sharing::Others;
 use weir::worker::{Clock, Worker};
-use weir_pipelines::gateway::{Event, Gateway, Limits};
+use weir_pipelines::gateway::{Event, Forget, Gateway, Limits};
 use weir_pipelines::tables::{
     BridgeId, BridgeSettings, MeshId, PortId, PortInfo, Secret, Segment, SegmentIx, SegmentKind, Snapshot,
 };
@@ -159,7 +159,7 @@ fn what_one_worker_learns_the_other_knows_though_no_manager_runs() {
     // What is forgotten stays forgotten, whatever was on its way.
     for mac in [Some(host(0)), None] {
         for link in links.iter().chain(&links) {
-            let clear = Clear { number: 0, bridge: RED, mac, cleared: 0, cursor: 0, facts: None };
+            let clear = Clear { number: 0, what: Forget::Macs(RED, mac), cleared: 0, cursor: 0, facts: None };
             assert!(matches!(ask(link, Request::Clear(Box::new(clear))), Request::Clear(_)));
         }
         assert!(links.iter().all(|link| !knows(link, 0)));

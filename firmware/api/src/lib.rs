@@ -1,12 +1,13 @@
 //! The messages of Weir's RPC, shared by the firmware and the tools.
 //!
 //! Owns: what an operator can configure ([`object`]), what can be asked ([`message`]) and what is answered
-//! ([`view`]). Refuses, while parsing: unknown fields, names and addresses that no object can have. What needs other
+//! ([`view`], [`event`]). Refuses, while parsing: unknown fields, names and addresses that no object can have. What needs other
 //! objects to judge (does the bridge exist?) is the firmware's to refuse.
 //!
 //! The transport is JSON-RPC 2.0 (<https://www.jsonrpc.org/specification>), one message a line, over a Unix socket.
 #![forbid(unsafe_code)]
 
+pub mod event;
 pub mod id;
 pub mod message;
 mod name;

@@ -1,12 +1,15 @@
 //! Requests, responses and errors: JSON-RPC 2.0, one message a line.
 //!
 //! Read first: <https://www.jsonrpc.org/specification>. Left out of it: batches (an `apply` is one already) and
-//! notifications (every request is answered).
+//! notifications from clients (every request is answered).
 
+use crate::event::Event;
+use crate::id::Mac;
 use crate::object::{Key, Kind, Object};
 use crate::view::Source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::net::IpAddr;
 
 /// A request as it goes on the wire: the envelope around a [`Call`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +44,95 @@ pub enum Call {
     List(List),
     /// Every counter and gauge. Answers [`crate::view::Stats`].
     Stats {},
+    /// What happens from now on. Answers [`Watching`]; from then on the connection only streams [`Notification`]s.
+    Watch(Watch),
+    /// Forget what was learned. Answers [`Cleared`].
+    Clear(Clear),
+}
+
+/// Which events are to be streamed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// Only these; all if none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+    /// Only those of this bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+}
+
+/// That events are streamed from here on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Watching {
+    /// Always true.
+    pub watching: bool,
+}
+
+/// One event, as it goes on the wire: JSON-RPC's notification, a request that nobody answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notification<R> {
+    /// Always "2.0".
+    pub jsonrpc: Version,
+    /// Always "event".
+    pub method: EventMethod,
+    /// What happened: a [`crate::event::EventRow`].
+    pub params: R,
+}
+
+/// The literal "event".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventMethod {
+    /// The only one.
+    #[default]
+    #[serde(rename = "event")]
+    Event,
+}
+
+/// What to forget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clear {
+    /// Which kind of fact.
+    pub what: Clearable,
+    /// On which bridge.
+    pub bridge: String,
+    /// Of `mac`: only this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<Mac>,
+    /// Of `binding`: only that of this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+}
+
+/// What can be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clearable {
+    /// Learned MACs.
+    Mac,
+    /// Learned bindings.
+    Binding,
+}
+
+/// What was forgotten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cleared {
+    /// Each worker has tables of its own.
+    pub workers: Vec<ClearedWorker>,
+}
+
+/// What one worker has forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClearedWorker {
+    /// The core that it runs on.
+    pub core: u32,
+    /// How many entries it knew, and knows no more.
+    pub cleared: u64,
 }
 
 /// A batch of changes: all of them, or none.

@@ -4,13 +4,14 @@
 
 use super::batch::fault;
 use crate::worker::link::{
-    BindingDump, BindingEntry, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report, Request,
+    BindingDump, BindingEntry, Clear, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report, Request,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use weir_api::message::{Error, code};
 use weir_pipelines::Time;
+use weir_pipelines::gateway::Forget;
 use weir_pipelines::tables::Snapshot;
 
 /// For how long a worker is waited for.
@@ -23,6 +24,8 @@ const LOOK: Duration = Duration::from_micros(100);
 pub struct Crew {
     links: Vec<Link>,
     stuck: Vec<bool>,
+    /// Who began to stand still or ceased to, since it was last asked: core, and whether it stands.
+    turned: Vec<(u32, bool)>,
     number: u64,
     /// How often a worker was found standing still.
     pub stood_still: u64,
@@ -76,9 +79,38 @@ impl Crew {
             } else if !stuck && *was_stuck {
                 log::warn!("worker on core {} moves again", link.core);
             }
+            if stuck != *was_stuck {
+                self.turned.push((link.core, stuck));
+            }
             *was_stuck = stuck;
         }
         !self.stuck.contains(&true)
+    }
+
+    /// The cores of workers that stand still since this was last asked, or move again: and whether they stand.
+    pub fn take_turned(&mut self) -> Vec<(u32, bool)> {
+        std::mem::take(&mut self.turned)
+    }
+
+    /// Lets every worker forget something. How many entries each forgot, in order.
+    ///
+    /// In two rounds: what was on its way while the first worker forgot it is known, or forgotten too, by the time that
+    /// all have, so that the second round finds whatever it brought back.
+    ///
+    /// # Errors
+    /// As [`Crew::reports`].
+    pub fn clear(&mut self, what: Forget) -> Result<Vec<u64>, Error> {
+        let mut cleared = vec![0; self.links.len()];
+        for _ in 0..2 {
+            let number = self.next_number();
+            let request = |_| Request::Clear(Box::new(Clear { number, what, cleared: 0, cursor: 0, facts: None }));
+            let answers = self.ask(request, |request| match request {
+                Request::Clear(clear) if clear.number == number => Some(clear.cleared),
+                _ => None,
+            })?;
+            cleared.iter_mut().zip(answers).for_each(|(sum, n)| *sum += n);
+        }
+        Ok(cleared)
     }
 
     /// A report of every worker, in order.

@@ -1,7 +1,7 @@
 //! The manager: the desired state, what it means for the packet path, and who asks.
 //!
-//! Owns: one thread that takes calls one by one; the order validate → translate → persist → publish → answer; passing
-//! on what workers learn; watching that they live. Read in this order: [`configuration`], [`batch`], [`rules`],
+//! Owns: one thread that takes calls one by one; the order validate → translate → persist → publish → answer; telling
+//! those who watch what happens; watching that workers live. Read in this order: [`configuration`], [`batch`], [`rules`],
 //! [`translate`], [`crew`].
 
 pub mod batch;
@@ -20,18 +20,26 @@ pub mod table;
 mod tests;
 pub mod translate;
 pub mod views;
+pub mod watch;
 
 use crate::config::Tables;
 use crate::rpc::{Answer, Job};
 use crate::store::Store;
+use crate::worker::link::Link;
 use batch::fault;
 use configuration::Configuration;
 use crew::Crew;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use views::PortFacts;
-use weir_api::message::{Applied, Apply, Call, Error, List, Noun, Page, code};
+use watch::Watchers;
+use weir_api::event::Event;
+use weir_api::message::{
+    Applied, Apply, Call, Clear, Clearable, Cleared, ClearedWorker, Error, List, Noun, Page, Watch, code,
+};
 use weir_api::view::{MbufStats, Stats};
+use weir_pipelines::gateway::Forget;
+use weir_pipelines::wire::MacAddr;
 
 /// Between two looks at links.
 const LINKS: Duration = Duration::from_millis(500);
@@ -49,6 +57,7 @@ pub struct Manager {
     kept: Option<facts::Kept>,
     links_seen: Option<Instant>,
     links_down: u64,
+    watchers: Watchers,
 }
 
 impl Manager {
@@ -62,7 +71,19 @@ impl Manager {
         pool: Option<weir_pmd::Mempool>,
     ) -> Self {
         let (started, kept, links_seen, links_down) = (Instant::now(), None, None, 0);
-        Self { configuration, limits, store, crew, ports, pool, started, kept, links_seen, links_down }
+        Self {
+            configuration,
+            limits,
+            store,
+            crew,
+            ports,
+            pool,
+            started,
+            kept,
+            links_seen,
+            links_down,
+            watchers: Watchers::default(),
+        }
     }
 
     /// The workers.
@@ -88,6 +109,7 @@ impl Manager {
 
     fn due(&mut self) {
         self.crew.free_retired();
+        self.tell_watchers();
         if self.kept.as_ref().is_some_and(facts::Kept::is_old) {
             self.kept = None;
         }
@@ -107,8 +129,58 @@ impl Manager {
             } else if !row.link_up && link.up {
                 log::info!("port {}: link up", row.name);
             }
+            if row.link_up != link.up {
+                let event = if link.up { Event::LinkUp } else { Event::LinkDown };
+                self.watchers.tell(event, |told| told.port = Some(row.name.clone()));
+            }
             row.link_up = link.up;
         }
+    }
+
+    /// Tells those who watch what the workers did since the last time.
+    fn tell_watchers(&mut self) {
+        for (core, stuck) in self.crew.take_turned() {
+            let event = if stuck { Event::WorkerStuck } else { Event::WorkerMoves };
+            self.watchers.tell(event, |row| row.worker = Some(core));
+        }
+        self.watchers.relay(&self.crew, &self.configuration, &self.ports);
+    }
+
+    /// A stream of what happens from now on.
+    fn watch(&mut self, wanted: Watch) -> Result<Answer, Error> {
+        pages::named_bridge(self.configuration.desired(), wanted.bridge.as_deref())?;
+        let stream = self.watchers.add(wanted);
+        // Workers begin to note at their next tick, which is no later than the answer is read.
+        self.watchers.relay(&self.crew, &self.configuration, &self.ports);
+        Ok(Answer::Watching { watching: true, stream: Some(stream) })
+    }
+
+    /// Lets the workers forget what they learned.
+    fn clear(&mut self, clear: &Clear) -> Result<Cleared, Error> {
+        pages::named_bridge(self.configuration.desired(), Some(&clear.bridge))?;
+        let names = self.configuration.translator().bridge_names();
+        let number = names.iter().find(|(_, name)| name.as_str() == clear.bridge).map(|(number, _)| *number);
+        let what = match (clear.what, number) {
+            (_, None) => return Ok(Cleared::default()),
+            (Clearable::Mac, Some(bridge)) => match clear.address {
+                None => Forget::Macs(bridge, clear.mac.map(|mac| MacAddr(mac.octets()))),
+                Some(address) => {
+                    let why = "a MAC is named by itself, not by an address";
+                    return Err(fault(code::INVALID_PARAMS, why, "address", address));
+                }
+            },
+            (Clearable::Binding, Some(bridge)) => match clear.mac {
+                None => Forget::Bindings(bridge, clear.address),
+                Some(mac) => {
+                    let why = "a binding is named by its address, not by a MAC";
+                    return Err(fault(code::INVALID_PARAMS, why, "mac", mac));
+                }
+            },
+        };
+        self.kept = None;
+        let cleared = self.crew.clear(what)?;
+        let row = |(link, cleared): (&Link, u64)| ClearedWorker { core: link.core, cleared };
+        Ok(Cleared { workers: self.crew.links().iter().zip(cleared).map(row).collect() })
     }
 
     /// Answers a call.
@@ -121,6 +193,8 @@ impl Manager {
             Call::Get(key) => self.configuration.get(key.kind, &key.id).map(Answer::Object),
             Call::List(list) => self.list(&list).map(Answer::Page),
             Call::Stats {} => self.stats().map(|stats| Answer::Stats(Box::new(stats))),
+            Call::Watch(watch) => self.watch(watch),
+            Call::Clear(clear) => self.clear(&clear).map(Answer::Cleared),
         }
     }
 
@@ -144,6 +218,7 @@ impl Manager {
             applied.warnings.push(late);
         }
         let (added, changed, deleted) = (applied.added.len(), applied.changed.len(), applied.deleted.len());
+        self.watchers.tell(Event::Applied, |row| row.generation = Some(applied.generation));
         log::info!("generation {}: {added} added, {changed} changed, {deleted} deleted", applied.generation);
         Ok(applied)
     }

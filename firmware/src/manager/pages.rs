@@ -35,7 +35,15 @@ pub fn limit(list: &List) -> Result<usize, Error> {
 /// # Errors
 /// `NOT_FOUND` if there is none.
 pub fn bridge(state: &Desired, list: &List) -> Result<Option<Name>, Error> {
-    let Some(text) = &list.bridge else { return Ok(None) };
+    named_bridge(state, list.bridge.as_deref())
+}
+
+/// The bridge that a param named `bridge` asks for, if it does.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub fn named_bridge(state: &Desired, text: Option<&str>) -> Result<Option<Name>, Error> {
+    let Some(text) = text else { return Ok(None) };
     let name = text.parse().ok().filter(|name| state.bridges.contains_key(name));
     name.map(Some).ok_or_else(|| fault(code::NOT_FOUND, format!("there is no bridge {text}"), "bridge", text))
 }

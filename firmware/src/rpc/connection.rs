@@ -6,12 +6,14 @@
 
 use super::parse::{self, Parsed, Refused};
 use super::{Answer, Job};
+use crate::manager::watch::Stream;
 use std::io::{self, BufRead, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
-use weir_api::message::{Call, Error, Response, Version, code};
+use weir_api::event::EventRow;
+use weir_api::message::{Call, Error, EventMethod, Notification, Response, Version, code};
 
 /// Bounds on every client.
 pub(super) struct Bounds {
@@ -25,6 +27,10 @@ pub(super) struct Bounds {
 
 /// Bytes of each text in an error.
 const WORDS: usize = 1024;
+/// Between two looks whether a client that watches is still there.
+const LOOK: Duration = Duration::from_millis(100);
+/// Bytes of events that are written at once.
+const BATCH: usize = 64 << 10;
 /// A message of this many bytes always fits; longer ones share what all clients may take together.
 const ALWAYS: usize = 1 << 20;
 
@@ -71,6 +77,15 @@ pub(super) fn answer(parsed: Result<Parsed, Refused>, handle: impl FnOnce(Call) 
         Err(Refused { id, error }) => response(id, Err(error)),
         Ok(Parsed { id, call }) => response(Some(id), handle(call)),
     }
+}
+
+/// One event as a line, without its line feed.
+fn notification(row: &EventRow) -> Vec<u8> {
+    let line = Notification { jsonrpc: Version::V2, method: EventMethod::Event, params: row };
+    serde_json::to_vec(&line).unwrap_or_else(|e| {
+        log::error!("rpc: an event cannot be written as JSON: {e}");
+        br#"{"jsonrpc":"2.0","method":"event","params":{"time_unix_ms":0,"event":"lost","lost":1}}"#.to_vec()
+    })
 }
 
 fn response(id: Option<u64>, result: Result<Answer, Error>) -> Vec<u8> {
@@ -144,13 +159,62 @@ impl<'a> Connection<'a> {
         self.line.shrink_to(ALWAYS);
         self.give_back();
         let jobs = self.jobs;
+        let mut events = None;
         let answer = answer(parsed, |call| {
             let (reply, answer) = sync_channel(1);
             let stopping = || Error { code: code::UNAVAILABLE, message: "weir is stopping".into(), data: None };
             jobs.send(Job { call, reply }).map_err(|_| stopping())?;
-            answer.recv().map_err(|_| stopping())?
+            let mut answer = answer.recv().map_err(|_| stopping())??;
+            if let Answer::Watching { stream, .. } = &mut answer {
+                events = stream.take();
+            }
+            Ok(answer)
         });
-        self.write(answer)
+        self.write(answer)?;
+        match events {
+            Some(events) => self.stream(&events),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what happens, until the client or Weir ends.
+    fn stream(&mut self, events: &Stream) -> Result<(), End> {
+        loop {
+            self.is_there_and_silent()?;
+            let row = match events.rows.recv_timeout(LOOK) {
+                Ok(row) => row,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Err(End::Silently),
+            };
+            let mut lines = notification(&row);
+            while lines.len() < BATCH
+                && let Ok(row) = events.rows.try_recv()
+            {
+                lines.push(b'\n');
+                lines.append(&mut notification(&row));
+            }
+            self.write(lines)?;
+        }
+    }
+
+    /// Looks, without waiting, whether a client that watches has left; it may not ask for anything any more.
+    fn is_there_and_silent(&mut self) -> Result<(), End> {
+        let asked = || {
+            let message = "this connection streams events, and answers nothing else; ask on another one".to_owned();
+            End::Told(Error { code: code::INVALID_REQUEST, message, data: None })
+        };
+        if !self.line.is_empty() {
+            return Err(asked());
+        }
+        self.stream.set_nonblocking(true)?;
+        let read = self.stream.read(&mut [0; 1]);
+        self.stream.set_nonblocking(false)?;
+        match read {
+            Ok(0) => Err(End::Silently),
+            Ok(_) => Err(asked()),
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Reads on until the buffer has a line feed, and returns where.

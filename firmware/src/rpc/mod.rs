@@ -8,6 +8,7 @@ mod connection;
 pub mod parse;
 
 use crate::config;
+use crate::manager::watch::Stream;
 use connection::{Bounds, Connection};
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +22,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use weir_api::message::{Applied, Call, Error, Page};
+use weir_api::message::{Applied, Call, Cleared, Error, Page};
 use weir_api::object::Object;
 use weir_api::view::Stats;
 
@@ -42,6 +43,13 @@ pub enum Answer {
     Object(Object),
     Page(Page),
     Stats(Box<Stats>),
+    Cleared(Cleared),
+    /// The answer to `watch`, and what the connection streams from then on.
+    Watching {
+        watching: bool,
+        #[serde(skip)]
+        stream: Option<Stream>,
+    },
 }
 
 /// Answers one line without a connection: what a client would read, without the line feed.

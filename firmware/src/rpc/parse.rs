@@ -85,8 +85,10 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Refused> {
         "get" => read(params).map(Call::Get),
         "list" => read(params).map(Call::List),
         "stats" => read(params).map(|Nothing {}| Call::Stats {}),
+        "watch" => read(params).map(Call::Watch),
+        "clear" => read(params).map(Call::Clear),
         other => {
-            let why = "there is no such method; there are apply, get, list and stats";
+            let why = "there is no such method; there are apply, get, list, stats, watch and clear";
             Err(fault(code::METHOD_NOT_FOUND, why, "method", other))
         }
     };

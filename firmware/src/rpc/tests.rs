@@ -4,6 +4,7 @@ use super::*;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
+use weir_api::event::Event;
 use weir_api::message::{Response, code};
 
 struct Lab {
@@ -271,5 +272,139 @@ fn an_error_does_not_send_back_all_that_the_client_said() {
         assert!(error.message.len() > 1000 && error.message.ends_with("..."), "{}", error.message);
     }
     assert!(ask(&mut stream, STATS).result.is_some());
+    lab.stop();
+}
+
+/// A server whose manager streams to whoever watches, as often as the other end of the channel says.
+fn watched(edit: impl FnOnce(&mut config::Rpc)) -> (Lab, std::sync::mpsc::Sender<usize>, Receiver<bool>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("weir.sock");
+    let mut config = config::Rpc { socket: path.clone(), timeout_seconds: 1, ..config::Rpc::default() };
+    edit(&mut config);
+    let (jobs, calls): (_, Receiver<Job>) = sync_channel(4);
+    let server = Server::start(&config, jobs).unwrap();
+    let (tell, told) = std::sync::mpsc::channel::<usize>();
+    let (is_watched, reports) = std::sync::mpsc::channel();
+    let manager = std::thread::spawn(move || {
+        let mut watchers = crate::manager::watch::Watchers::default();
+        let mut answered = 0;
+        loop {
+            match calls.recv_timeout(Duration::from_millis(5)) {
+                Ok(Job { call: Call::Watch(watch), reply }) => {
+                    answered += 1;
+                    let stream = Some(watchers.add(watch));
+                    drop(reply.send(Ok(Answer::Watching { watching: true, stream })));
+                }
+                Ok(Job { reply, .. }) => {
+                    answered += 1;
+                    drop(reply.send(Ok(Answer::Stats(Box::default()))));
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return answered,
+            }
+            for count in told.try_iter() {
+                (0..count).for_each(|n| watchers.tell(Event::Applied, |row| row.generation = Some(n as u64)));
+            }
+            watchers.tell_lost();
+            let _ = is_watched.send(watchers.are_there());
+        }
+    });
+    (Lab { _directory: directory, path, server: Some(server), manager: Some(manager) }, tell, reports)
+}
+
+const WATCH: &[u8] = b"{\"jsonrpc\":\"2.0\",\"id\":6,\"method\":\"watch\",\"params\":{\"events\":[\"applied\"]}}\n";
+
+fn begin(lab: &Lab) -> BufReader<UnixStream> {
+    let mut reader = BufReader::new(lab.connect());
+    reader.get_mut().write_all(WATCH).unwrap();
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert_eq!(line, "{\"jsonrpc\":\"2.0\",\"id\":6,\"result\":{\"watching\":true}}\n");
+    reader
+}
+
+/// Waits until the manager knows that it is watched, or that it is not.
+fn until(reports: &Receiver<bool>, watched: bool) {
+    let begun = Instant::now();
+    while reports.recv().unwrap() != watched {
+        assert!(begun.elapsed() < Duration::from_secs(5), "watched is never {watched}");
+    }
+}
+
+#[test]
+fn events_come_as_notifications_to_each_who_watches_and_the_others_are_answered() {
+    let (lab, tell, _reports) = watched(|_| {});
+    let mut watchers = [begin(&lab), begin(&lab)];
+    tell.send(3).unwrap();
+    for reader in &mut watchers {
+        for n in 0..3 {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&event["jsonrpc"], &event["method"]), (&"2.0".into(), &"event".into()), "{line}");
+            assert!(event.get("id").is_none());
+            assert_eq!((&event["params"]["event"], &event["params"]["generation"]), (&"applied".into(), &n.into()));
+        }
+    }
+    assert!(ask(&mut lab.connect(), STATS).result.is_some());
+    let begun = Instant::now();
+    assert_eq!(lab.stop(), 3);
+    assert!(begun.elapsed() < Duration::from_secs(5), "a stop does not wait for events");
+    for reader in &mut watchers {
+        assert!(is_closed(reader.get_mut()));
+    }
+}
+
+#[test]
+fn a_watcher_that_leaves_is_noticed_though_nothing_happens() {
+    let (lab, _tell, reports) = watched(|_| {});
+    let reader = begin(&lab);
+    until(&reports, true);
+    drop(reader);
+    until(&reports, false);
+    lab.stop();
+}
+
+#[test]
+fn a_watcher_that_asks_for_more_is_told_why_not_and_closed() {
+    let (lab, _tell, reports) = watched(|_| {});
+    let mut reader = begin(&lab);
+    reader.get_mut().write_all(STATS).unwrap();
+    let response = answer(reader.get_ref());
+    assert_eq!((response.id, response.error.unwrap().code), (None, code::INVALID_REQUEST));
+    assert!(is_closed(reader.get_mut()));
+    until(&reports, false);
+    // The same if it came with the first one.
+    let mut stream = lab.connect();
+    stream.write_all(&[WATCH, STATS].concat()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.lines().count() == 2 && text.contains("-32600"), "{text}");
+    assert_eq!(lab.stop(), 2);
+}
+
+#[test]
+fn a_watcher_that_does_not_read_is_closed_and_keeps_nobody_waiting() {
+    let (lab, tell, reports) = watched(|_| {});
+    let _silent = begin(&lab);
+    until(&reports, true);
+    let mut quick = begin(&lab);
+    let reader = std::thread::spawn(move || {
+        let (mut line, mut events) = (String::new(), 0);
+        while events < 200 * 500 {
+            line.clear();
+            assert!(quick.read_line(&mut line).unwrap() > 0);
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            events += event["params"]["lost"].as_u64().unwrap_or(1);
+        }
+        events
+    });
+    // More than the socket's buffers hold.
+    for _ in 0..200 {
+        tell.send(500).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(reader.join().unwrap(), 200 * 500, "each is told, or among those that are told to be lost");
+    until(&reports, false);
     lab.stop();
 }

@@ -7,7 +7,7 @@ use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_pipelines::Time;
-use weir_pipelines::gateway::{Counters, Fact, Notice};
+use weir_pipelines::gateway::{Counters, Fact, Forget, Notice};
 use weir_pipelines::tables::{BridgeId, NeighbourState, Peer, PortId, SegmentIx, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
@@ -232,10 +232,8 @@ pub struct NeighbourDump {
 pub struct Clear {
     /// Which request this answers.
     pub number: u64,
-    /// On which bridge.
-    pub bridge: BridgeId,
-    /// Which host; all if none is named.
-    pub mac: Option<MacAddr>,
+    /// What.
+    pub what: Forget,
     /// How much was forgotten.
     pub cleared: u64,
     /// Where to go on; the worker's.

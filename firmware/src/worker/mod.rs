@@ -292,7 +292,7 @@ impl Worker {
     /// One page of what is to be forgotten, and the answer if it was the last. Facts that waited come first, and those
     /// not told yet are not told any more: neither brings back what is forgotten.
     fn forget(&mut self, mut clear: Box<Clear>, now: Time) {
-        self.others.withdraw(|fact| fact.is_of(clear.bridge, clear.mac));
+        self.others.withdraw(|fact| clear.what.covers(fact));
         let facts = clear.facts.unwrap_or_else(|| self.link.news.len());
         clear.facts = Some(facts.saturating_sub(NEWS));
         self.hear(facts.min(NEWS), now);
@@ -300,10 +300,7 @@ impl Worker {
             self.errand = Some(Errand::Clear(clear));
             return;
         }
-        let (cleared, next) = match clear.mac {
-            Some(mac) => (u64::from(self.gateway.clear_mac(&self.snapshot, clear.bridge, mac)), None),
-            None => self.gateway.clear_macs(&self.snapshot, clear.bridge, clear.cursor),
-        };
+        let (cleared, next) = self.gateway.clear(&self.snapshot, clear.what, clear.cursor);
         clear.cleared += cleared;
         match next {
             Some(at) => {

@@ -88,18 +88,6 @@ pub enum Fact {
     },
 }
 
-impl Fact {
-    /// Whether it says where a host of that bridge is: that one, or any.
-    pub fn is_of(&self, bridge: BridgeId, mac: Option<MacAddr>) -> bool {
-        match *self {
-            Fact::Mac { bridge: b, mac: m, .. } | Fact::Frozen { bridge: b, mac: m, .. } => {
-                b == bridge && mac.is_none_or(|mac| mac == m)
-            }
-            Fact::Neighbour { .. } | Fact::Binding { .. } | Fact::BindingGone { .. } => false,
-        }
-    }
-}
-
 /// What a worker that tells of a MAC knew of it before. Facts cross on their way: by this, the workers agree on one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {

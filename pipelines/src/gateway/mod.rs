@@ -25,6 +25,7 @@ mod tests;
 mod tunnels;
 mod ways;
 
+pub use clear::Forget;
 pub use counters::{Counters, DropReason, Event};
 pub use learn::{Fact, Sighting};
 pub use meter::Class;

@@ -6,12 +6,17 @@
 
 use crate::failure::Failure;
 use serde_json::Value;
-use std::io::{self, ErrorKind, Read, Write};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-use weir_api::message::{Call, Request, Response, Version};
+use weir_api::event::EventRow;
+use weir_api::message::{Call, Notification, Request, Response, Version, Watch};
 
 /// The longest answer that is read, bytes. A whole page of rows takes some megabytes; this only bounds a mad server.
 pub const MAX_ANSWER: usize = 512 << 20;
@@ -20,7 +25,17 @@ pub const MAX_ANSWER: usize = 512 << 20;
 pub trait Ask {
     /// The result of the call, or why there is none.
     fn ask(&mut self, call: Call) -> Result<Value, Failure>;
+
+    /// Hands each event to `each`, as it comes, until that has had enough or the process is told to end. Who has no
+    /// connection has no events.
+    fn watch(&mut self, watch: Watch, each: &mut Each<'_>) -> Result<(), Failure> {
+        let _ = (watch, each);
+        Err(Failure::Usage("events come over a connection only".to_owned()))
+    }
 }
+
+/// Who hears of events.
+pub type Each<'a> = dyn FnMut(EventRow) -> Result<ControlFlow<()>, Failure> + 'a;
 
 /// The firmware behind a Unix socket.
 #[derive(Debug)]
@@ -128,6 +143,81 @@ impl Ask for Client {
             Response { id: Some(_), error: Some(error), result: None, .. } => Err(Failure::Refused(error)),
             Response { id: Some(_), error: None, result: Some(result), .. } => Ok(result),
             _ => Err(self.garbage("an answer with neither result nor error, or with both")),
+        }
+    }
+
+    fn watch(&mut self, watch: Watch, each: &mut Each<'_>) -> Result<(), Failure> {
+        let ended = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, ended.clone()).map_err(Failure::Output)?;
+        }
+        // It would carry nothing else afterwards, and what follows its answer is not to be lost.
+        self.stream = None;
+        let deadline = Instant::now() + self.timeout;
+        let mut stream = self.connect(deadline)?;
+        self.last_id += 1;
+        let request = Request { jsonrpc: Version::V2, id: self.last_id, call: Call::Watch(watch) };
+        let mut line = serde_json::to_vec(&request).map_err(|e| Failure::Usage(format!("not a request: {e}")))?;
+        line.push(b'\n');
+        write_until(&mut stream, &line, deadline).map_err(|e| self.broken(&e))?;
+        stream.set_read_timeout(Some(LOOK)).map_err(|e| self.broken(&e))?;
+        let mut lines = Lines { reader: BufReader::new(stream), line: Vec::new(), ended };
+        let answer = lines.next(Some(deadline)).map_err(|e| self.broken(&e))?;
+        let Some(answer) = answer else { return Ok(()) };
+        let response: Response =
+            serde_json::from_slice(&answer).map_err(|e| self.garbage(format!("an answer that is not one: {e}")))?;
+        if let Some(error) = response.error {
+            return Err(Failure::Refused(error));
+        }
+        loop {
+            let line = lines.next(None).map_err(|e| match e.kind() {
+                ErrorKind::UnexpectedEof => self.no_answer("the firmware has ended the stream", "is weir running?"),
+                _ => self.broken(&e),
+            })?;
+            let Some(line) = line else { return Ok(()) };
+            let event: Notification<EventRow> =
+                serde_json::from_slice(&line).map_err(|e| self.garbage(format!("an event that is none: {e}")))?;
+            if each(event.params)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Between two looks whether the process is told to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// The longest event, bytes.
+const MAX_EVENT: u64 = 1 << 20;
+
+/// Lines of a stream that has a read timeout.
+struct Lines {
+    reader: BufReader<UnixStream>,
+    /// What has come of the next one.
+    line: Vec<u8>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Lines {
+    /// The next one, with its end; `None` if the process is told to end. An error if the deadline passes, and
+    /// `UnexpectedEof` if there are no more.
+    fn next(&mut self, deadline: Option<Instant>) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if self.ended.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let left = MAX_EVENT.saturating_sub(self.line.len() as u64);
+            match (&mut self.reader).take(left).read_until(b'\n', &mut self.line) {
+                Ok(_) if self.line.ends_with(b"\n") => return Ok(Some(std::mem::take(&mut self.line))),
+                Ok(_) if self.line.len() as u64 >= MAX_EVENT => return Err(ErrorKind::InvalidData.into()),
+                Ok(_) => return Err(ErrorKind::UnexpectedEof.into()),
+                Err(e) if !matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                    return Err(e);
+                }
+                Err(_) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                Err(_) => {}
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ pub mod show;
 pub mod state_file;
 pub mod stats;
 pub mod table;
+pub mod watch;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -66,6 +67,8 @@ pub fn execute(command: &Command, session: &mut Session<'_>) -> Result<u8, Failu
             let applied = change::del(session, del)?;
             apply::tell(session, &applied)?;
         }
+        Command::Clear(what) => watch::clear(session, what)?,
+        Command::Watch(args) => watch::watch(session, args)?,
         Command::Apply(args) => return apply::apply(session, args),
         Command::Diff(args) => return apply::diff(session, args),
         Command::Export => apply::export(session)?,

@@ -32,6 +32,8 @@ impl Session<'_> {
             Call::Get(_) => "get",
             Call::List(_) => "list",
             Call::Stats {} => "stats",
+            Call::Watch(_) => "watch",
+            Call::Clear(_) => "clear",
         };
         typed(self.firmware.ask(call)?, method)
     }

@@ -3,7 +3,7 @@
 //! Hosts 1 and 2 are on VLAN 100 and on the untagged segment of red, host 3 is behind the peer.
 
 use super::*;
-use crate::gateway::{Event, Fact, Happening};
+use crate::gateway::{Event, Fact, Forget, Happening};
 use crate::tables::{Guard, GuardIx, Prefix};
 use crate::wire::{
     ALL_NODES, Arp, ArpOperation, Icmpv6Type, Ipv6Header, NaPacket, Nd, NsPacket, NsProbe, multicast_mac,
@@ -413,7 +413,7 @@ fn what_dhcpv6_servers_give_is_the_hosts_that_the_frame_is_for() {
     assert_eq!(binding(&w, ip6(2)), Some((host(2), 0)));
     let len = packet.len();
     packet[len - 1] = 0;
-    w.gateway.clear_binding(RED, ip6(2).into());
+    w.gateway.clear(&w.snapshot, Forget::Bindings(RED, Some(ip6(2).into())), 0);
     w.send(LAN, &frame(host(2), host(66), VLAN, EtherType::IPV6, &packet));
     assert_eq!(binding(&w, ip6(2)), None, "taken back");
 }

@@ -1,7 +1,7 @@
 //! What hosts do too much of: storms, moving to and fro, more MACs than a bridge may have.
 
 use super::*;
-use crate::gateway::{Event, Fact, Happening, Notice, Whereabouts};
+use crate::gateway::{Event, Fact, Forget, Happening, Notice, Whereabouts};
 
 fn shared() -> World {
     World::with(Limits {
@@ -205,13 +205,14 @@ fn what_was_cleared_is_forgotten_and_learned_again() {
     w.send(WAN, &vxlan_from(Ipv4Addr::new(192, 0, 2, 77), 10_000, 0, &tenant(MacAddr::BROADCAST, host(2), None)));
     w.send(LAN, &tenant(MacAddr::BROADCAST, host(3), Some(200)));
     assert_eq!((w.gateway.macs().len(), w.gateway.peers().learned()), (3, 1));
-    assert!(w.gateway.clear_mac(&w.snapshot, RED, host(1)));
-    assert!(!w.gateway.clear_mac(&w.snapshot, RED, host(1)) && !w.gateway.clear_mac(&w.snapshot, BLUE, host(2)));
+    let clear = |w: &mut World, bridge, mac| w.gateway.clear(&w.snapshot, Forget::Macs(bridge, Some(mac)), 0);
+    assert_eq!(clear(&mut w, RED, host(1)), (1, None));
+    assert_eq!((clear(&mut w, RED, host(1)), clear(&mut w, BLUE, host(2))), ((0, None), (0, None)));
     appear(&mut w, 1, true);
     assert!(is_on_vlan(&mut w, 1), "it is not frozen any more");
     let (mut cleared, mut cursor) = (0, Some(0));
     while let Some(from) = cursor {
-        let (n, next) = w.gateway.clear_macs(&w.snapshot, RED, from);
+        let (n, next) = w.gateway.clear(&w.snapshot, Forget::Macs(RED, None), from);
         (cleared, cursor) = (cleared + n, next);
     }
     assert_eq!((cleared, w.gateway.macs().len(), w.gateway.peers().learned()), (3, 1, 0), "hosts 1, 2 and 99");

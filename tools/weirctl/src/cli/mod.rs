@@ -6,6 +6,7 @@
 mod change;
 mod show;
 mod state;
+mod watch;
 
 pub use change::{
     Add, AddBridge, AddEndpoint, AddMac, AddPeer, AddSegment, AddVtep, BridgeFields, Del, EndpointFields, HostKey, Ids,
@@ -16,6 +17,7 @@ pub use show::{
     EndpointId, HostAddress, PeerId, Show, ShowBindings, ShowFacts, ShowFlood, ShowHosts, ShowMacs, ShowOne,
 };
 pub use state::{ApplyArgs, DiffArgs};
+pub use watch::{Clear, WatchArgs};
 
 use crate::failure::EXIT_CODES;
 use clap::{Args, Parser, Subcommand};
@@ -102,6 +104,17 @@ pub enum Command {
     /// Delete objects
     #[command(subcommand)]
     Del(Del),
+    /// Forget what was learned; what still talks is learned again
+    #[command(subcommand)]
+    Clear(Clear),
+    /// Print what happens, as it happens
+    ///
+    /// A line for each event: the time in UTC, the event, and what it is about; with -j, JSON. Ends with Ctrl-C. Where
+    /// events came faster than they could be told, `lost` says how many are missing. What happened before is not told:
+    /// `show event` has the counts.
+    #[command(after_help = "Examples:\n  weirctl watch\n  weirctl watch --event moved --event frozen --bridge red\n  \
+            weirctl watch -j --event storm --count 1")]
+    Watch(WatchArgs),
     /// Make a file's desired state the firmware's
     ///
     /// All of it or, on any error, nothing. What the file does not have is deleted, unless --merge is given.

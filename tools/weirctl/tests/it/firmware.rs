@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use weir_api::message::{Applied, Apply, Call, Error, Fault, List, Noun, Op, Page, code};
+use weir_api::event::EventRow;
+use weir_api::message::{Applied, Apply, Call, Error, Fault, List, Noun, Op, Page, Watch, code};
 use weir_api::object::{Key, Kind, Object};
 use weir_api::view::Stats;
 use weirctl::cli::Cli;
-use weirctl::client::Ask;
+use weirctl::client::{Ask, Each};
 use weirctl::failure::Failure;
 use weirctl::session::Session;
 
@@ -23,6 +24,8 @@ pub(crate) struct Firmware {
     pub(crate) meddling: u32,
     /// What every `apply` warns of.
     pub(crate) warnings: Vec<String>,
+    /// What happens to who watches.
+    pub(crate) happens: Vec<EventRow>,
     /// Every call, as it came.
     pub(crate) calls: Vec<Call>,
 }
@@ -86,6 +89,8 @@ impl Firmware {
             },
             Call::List(list) => Ok(json!(self.list(&list))),
             Call::Stats {} => Ok(json!(self.stats)),
+            Call::Watch(_) => Ok(json!({"watching": true})),
+            Call::Clear(_) => Ok(json!({"workers": [{"core": 1, "cleared": 2}, {"core": 3, "cleared": 0}]})),
         }
     }
 
@@ -178,5 +183,15 @@ fn error(code: i32, message: &str, path: &str, value: &str) -> Error {
 impl Ask for Firmware {
     fn ask(&mut self, call: Call) -> Result<Value, Failure> {
         self.answer(call).map_err(Failure::Refused)
+    }
+
+    fn watch(&mut self, watch: Watch, each: &mut Each<'_>) -> Result<(), Failure> {
+        self.ask(Call::Watch(watch))?;
+        for row in self.happens.drain(..) {
+            if each(row)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

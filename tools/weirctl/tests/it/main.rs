@@ -6,3 +6,4 @@ mod conversation;
 mod firmware;
 mod program;
 mod tables;
+mod watching;

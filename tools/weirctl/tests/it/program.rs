@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-fn weirctl(socket: &Path, args: &str) -> Command {
+pub(crate) fn weirctl(socket: &Path, args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weirctl"));
     command.env_remove("WEIR_SOCKET").arg("-s").arg(socket).args(args.split_whitespace()).stdin(Stdio::null());
     command
@@ -21,7 +21,7 @@ fn on(serve: impl Fn(UnixStream) + Send + 'static, args: &str) -> Output {
     weirctl(&socket, args).output().unwrap()
 }
 
-fn listen(serve: impl Fn(UnixStream) + Send + 'static) -> (TempDir, PathBuf) {
+pub(crate) fn listen(serve: impl Fn(UnixStream) + Send + 'static) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let socket = directory.path().join("weir.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -61,7 +61,7 @@ fn firmware(firmware: Firmware) -> impl Fn(UnixStream) + Send + 'static {
 }
 
 #[track_caller]
-fn ends(output: &Output, code: i32, parts: &[&str]) {
+pub(crate) fn ends(output: &Output, code: i32, parts: &[&str]) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}{err}");
     for part in parts {
