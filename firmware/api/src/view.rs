@@ -177,7 +177,7 @@ pub struct BindingRow {
     /// Seconds since it was confirmed; absent for a configured one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<u64>,
-    /// How often it has moved.
+    /// A number that grows with every move.
     pub sequence: u32,
 }
 

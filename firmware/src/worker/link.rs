@@ -186,7 +186,7 @@ pub struct BindingEntry {
     pub address: std::net::IpAddr,
     /// Who has it.
     pub mac: MacAddr,
-    /// How often it has moved.
+    /// A number that grows with every move.
     pub sequence: u32,
     /// Seconds since it was confirmed.
     pub age: u16,

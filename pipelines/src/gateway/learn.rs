@@ -70,7 +70,7 @@ pub enum Fact {
         address: IpAddr,
         /// Who has it.
         mac: MacAddr,
-        /// How often it has moved.
+        /// A number that grows with every move.
         sequence: u32,
         /// How it is advertised.
         manners: Manners,

@@ -134,15 +134,21 @@ impl Inner {
         hosts: u64,
     ) -> Result<(), DropReason> {
         self.tagged = ether_type.is_tag();
+        let mut is_of_a_vlan = false;
         // Two tags at most: what lies behind a third is bridged unread.
         for _ in 0..2 {
             if !ether_type.is_tag() {
                 break;
             }
-            let (_, next, behind) = Tag::parse(ether_type, payload).map_err(|_| DropReason::Truncated)?;
+            let (tag, next, behind) = Tag::parse(ether_type, payload).map_err(|_| DropReason::Truncated)?;
             len = len.checked_sub(4).ok_or(DropReason::Truncated)?;
             (ether_type, payload) = (next, behind);
             self.ip_at += 4;
+            is_of_a_vlan |= tag.vid() != 0;
+        }
+        // Unless it may be of the bridge's own broadcast domain: hosts look behind any number of priority tags.
+        if ether_type.is_tag() && !is_of_a_vlan {
+            return Err(DropReason::InnerTag);
         }
         match ether_type {
             EtherType::IPV4 => self.ipv4(payload, len, secret),

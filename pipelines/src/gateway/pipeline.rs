@@ -11,7 +11,7 @@ use super::meter::Meter;
 use super::notice::{Notice, Notices};
 use super::parse::{Note, Parsed};
 use super::resolve::Held;
-use super::snoop::BINDING_OFFERS;
+use super::snoop::Allowance;
 use super::tunnels::Tunnels;
 use super::ways::Ways;
 use crate::tables::{BindingTable, BridgeId, FlowTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
@@ -81,7 +81,7 @@ pub struct Gateway<F> {
     /// How many next hops may still be offered in this tick.
     pub(super) neighbour_offers: u32,
     /// How many bindings may.
-    pub(super) binding_offers: u32,
+    pub(super) binding_offers: Allowance,
     /// Frames that go nowhere, freed together at the end of a burst.
     pub(super) refused: Burst<F>,
     /// What is known of each frame of the burst.
@@ -107,7 +107,7 @@ impl<F: Frame> Gateway<F> {
             offers: VecDeque::with_capacity(super::learn::OFFERS + super::learn::LAST_OFFERS),
             shared: limits.shared,
             neighbour_offers: NEIGHBOUR_OFFERS,
-            binding_offers: BINDING_OFFERS,
+            binding_offers: Allowance::new(),
             refused: Burst::new(),
             lanes: vec![Parsed::default(); BURST].into(),
         }
@@ -265,6 +265,7 @@ impl<F: Frame> Gateway<F> {
 
     /// What is due by time, not by frames: next hops to ask again, entries to forget. Called about every millisecond.
     pub fn tick<P: Pool<Frame = F>>(&mut self, snapshot: &Snapshot, now: Time, pool: &mut P, out: &mut impl Egress<F>) {
+        (self.neighbour_offers, self.binding_offers) = (NEIGHBOUR_OFFERS, Allowance::new());
         let stamp = self.stamp(snapshot, now);
         let mut turn = Turn { snapshot, now, stamp, port: PortId(0), pool, out };
         self.resolve_due(&mut turn);
@@ -272,7 +273,6 @@ impl<F: Frame> Gateway<F> {
         self.probe_due(&mut turn);
         self.forget(snapshot, now);
         self.peers.reclaim();
-        (self.neighbour_offers, self.binding_offers) = (NEIGHBOUR_OFFERS, BINDING_OFFERS);
         pool.free(&mut self.refused);
     }
 

@@ -3,17 +3,19 @@
 //!
 //! The question is the one of a host that is about to take the address, and has none (RFC 5227 §2.1.1, RFC 4862 §5.4.2):
 //! it needs no address of the gateway's, and teaches nobody anything. It comes from the port's own MAC; the answer to
-//! it ends here (`gateway/snoop.rs`). One worker asks: the one that has heard the owner itself.
+//! it ends here if it is for that MAC alone (`gateway/snoop.rs`). One worker asks: the one that has heard the owner itself.
+//! A quiet host is asked before its MAC ages: without it, nobody would be answered. Hosts behind a peer are their own
+//! gateway's to ask, which with port security lets no MAC of this one's in: what they have is believed while they talk.
 //! Read first: RFC 9161 §3.6, RFC 4861 §7.3.
 
 use super::counters::{DropReason, Event};
 use super::guard::{Title, title};
-use super::learn::Fact;
+use super::learn::{Fact, OFFERS};
 use super::notice::{Happening, Notice};
 use super::parse::{Inner, Parsed};
 use super::pipeline::{Gateway, Turn};
 use super::resolve::{SHORTEST, write_arp, write_ipv6};
-use crate::tables::{Binding, BindingDue, Place, PortId, SegmentKind, Snapshot, mac_key};
+use crate::tables::{Binding, BindingDue, Care, Effort, MacTable, Place, PortId, SegmentKind, Snapshot, mac_key};
 use crate::wire::{ArpHeader, EthernetHeader, NsProbe};
 use crate::{Egress, Frame, Pool};
 use core::net::{IpAddr, Ipv4Addr};
@@ -22,6 +24,35 @@ use core::net::{IpAddr, Ipv4Addr};
 const SWEEP: usize = 128;
 /// Owners asked in a tick at most.
 const ASKS: usize = 32;
+
+/// What is due for a binding, and when.
+fn care(snapshot: &Snapshot, macs: &MacTable, b: &Binding, now: u64) -> Care {
+    let Some(settings) = snapshot.bridge(b.bridge).map(|bridge| &bridge.settings) else { return Care::Withdraw };
+    if title(snapshot, b.bridge, b.mac, b.address) == Title::None {
+        return Care::Withdraw;
+    }
+    let (ageing, mac_ageing) = (settings.binding_ageing, settings.mac_ageing);
+    // So long before its MAC ages an owner is asked: time for three probes, and for this round to come by.
+    let early = mac_ageing.saturating_sub((mac_ageing / 8).clamp(5, 60)).max(1);
+    if !b.own || b.age < ageing.min(early) {
+        return Care::Ask(ageing);
+    }
+    if b.probes > 0 && b.age < ageing {
+        // It was asked early, and is asked on even if its MAC is forgotten now.
+        return Care::Ask(ageing.min(early));
+    }
+    let key = mac_key(b.bridge, b.mac);
+    let hash = snapshot.secret().hash(key);
+    if let Some(place) = snapshot.endpoint(hash, key) {
+        return if place.peer().is_some() { Care::Forget(ageing) } else { Care::Ask(ageing) };
+    }
+    match macs.get(hash, key) {
+        Some(mac) if mac.place.peer().is_some() && mac.age(now) <= mac_ageing => Care::Keep(ageing),
+        Some(mac) if mac.place.peer().is_some() => Care::Forget(ageing),
+        Some(mac) if mac.age(now) >= early => Care::Ask(ageing.min(early)),
+        Some(_) | None => Care::Ask(ageing),
+    }
+}
 
 impl<F: Frame> Gateway<F> {
     /// Looks after the bindings whose time has come.
@@ -34,28 +65,33 @@ impl<F: Frame> Gateway<F> {
             return;
         }
         let (snapshot, now) = (turn.snapshot, turn.now.seconds());
-        let ageing = |b: &Binding| {
-            let settings = snapshot.bridge(b.bridge)?.settings;
-            (title(snapshot, b.bridge, b.mac, b.address) != Title::None).then_some(settings.binding_ageing)
-        };
+        // What is forgotten is told in this turn, as far as there is room.
+        let farewells = if self.shared { OFFERS - self.offers.len() } else { usize::MAX };
+        let effort = Effort { looks: SWEEP, asks: ASKS, farewells };
         let mut due = heapless::Vec::<BindingDue, { SWEEP + ASKS }>::new();
-        self.bindings.due((SWEEP, ASKS), now, ageing, |d| {
-            // An entry has one thing due, or two if it is asked.
-            let _ = due.push(d);
-        });
+        let Self { bindings, macs, .. } = self;
+        bindings.due(
+            effort,
+            now,
+            |b| care(snapshot, macs, b, now),
+            |d| {
+                // An entry has one thing due, or two if it is asked.
+                let _ = due.push(d);
+            },
+        );
+        for one in &due {
+            if let BindingDue::Aged(Binding { bridge, address, mac, sequence, own: true, .. }) = *one
+                && self.shared
+            {
+                self.push_offer(Fact::BindingGone { bridge, address, mac, sequence });
+            }
+        }
         for one in due {
             match one {
                 BindingDue::Ask(binding) => self.probe(turn, &binding),
                 BindingDue::Tell(Binding { bridge, address, .. }) => self.offer_binding(bridge, address, now),
-                BindingDue::Aged(binding) => {
-                    self.aged(&binding);
-                    let Binding { bridge, address, mac, sequence, own, .. } = binding;
-                    if own && self.shared {
-                        self.push_offer(Fact::BindingGone { bridge, address, mac, sequence });
-                    }
-                }
-                // The others see by the configuration that it is.
-                BindingDue::Withdrawn(binding) => self.aged(&binding),
+                // The others see by the configuration that it is withdrawn.
+                BindingDue::Aged(binding) | BindingDue::Withdrawn(binding) => self.aged(&binding),
             }
         }
     }

@@ -3,10 +3,11 @@
 //!
 //! A claim is the sender of an ARP message, the source of a neighbour solicitation, the target of an advertisement, or
 //! what a DHCP server gives. A claim on what the claimant may not hold is dropped with its frame; any other moves the
-//! binding at once, on all workers, and the frame goes on as if nobody had looked. What a DHCP server says is believed
-//! wherever it is, as far as the client may hold what it is given: nobody gains more by that than by a claim of its own.
+//! binding at once, on all workers, and the frame goes on as if nobody had looked. What a DHCP server says, anybody can
+//! say, and of anybody: it teaches only what nobody is known to have, as far as the client may hold what it is given.
 //! Frames with a VLAN tag of their own are of a tenant's own broadcast domains, in which the same address may be
-//! another's: they are checked with port security, but teach nothing and are not answered.
+//! another's: they are checked with port security, but teach nothing and are not answered. What a host can read and this
+//! gateway cannot, a message behind more extension headers than are walked, is dropped: a claim could be in it.
 //! Read first: RFC 826, RFC 5227 §1.1 and §2.4, RFC 4861 §7.2, RFC 9161 §3.1 and §3.5, RFC 7513 §7 (DHCP).
 
 use super::counters::{DropReason, Event};
@@ -19,14 +20,44 @@ use super::parse::{self, Note, Parsed};
 use super::pipeline::Gateway;
 use crate::tables::{BindOutcome, Binding, BridgeId, BridgeSettings, Manners, PortId, Snapshot};
 use crate::wire::{
-    Arp, ArpOperation, Dhcp4, Dhcp6, Icmpv6Type, IpProtocol, Ipv4, Ipv6, MAX_DHCP6_ADDRESSES, MacAddr, Nd, Udp,
-    solicited_node,
+    Arp, ArpOperation, Dhcp4, Dhcp6, Icmpv6Type, IpProtocol, Ipv4, Ipv6, MAX_DHCP6_ADDRESSES, MacAddr, Malformed, Nd,
+    Udp, solicited_node,
 };
 use crate::{Frame, Time};
 use core::net::{IpAddr, Ipv6Addr};
 
-/// Bindings offered to the other workers in a tick at most, so that a storm of claims leaves room for MACs.
-pub(super) const BINDING_OFFERS: u32 = 256;
+/// Bindings that may still be offered to the other workers in a tick, so that a storm of claims leaves room for MACs, and
+/// one bridge's storm leaves room for the others'.
+pub(super) struct Allowance {
+    left: u16,
+    /// By the lowest bits of a bridge's number.
+    shares: [u8; Self::SHARES],
+}
+
+impl Allowance {
+    /// Of all bridges.
+    const ALL: u16 = 256;
+    /// Of one: an eighth.
+    const EACH: u8 = 32;
+    const SHARES: usize = 64;
+
+    /// What there is at the beginning of a tick.
+    pub(super) const fn new() -> Self {
+        Self { left: Self::ALL, shares: [Self::EACH; Self::SHARES] }
+    }
+
+    /// What a bridge has left.
+    fn of(&self, bridge: BridgeId) -> u16 {
+        self.left.min(self.shares[bridge.index() % Self::SHARES].into())
+    }
+
+    /// One less for a bridge that has some left.
+    fn take(&mut self, bridge: BridgeId) {
+        self.left = self.left.saturating_sub(1);
+        let share = &mut self.shares[bridge.index() % Self::SHARES];
+        *share = share.saturating_sub(1);
+    }
+}
 
 /// Somebody has an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,17 +152,20 @@ impl<F: Frame> Gateway<F> {
         if note == Note::None || !ours {
             return Ok(Decision::Open);
         }
-        if said.kind == Kind::Announcement && !self.admit(settings, lane.bridge, port, Class::Announcement, now) {
+        // What moves a binding is an announcement, in whatever words: to all workers it is.
+        let announces = said.kind == Kind::Announcement || said.claims.iter().any(|claim| self.moves(&scene, claim));
+        if announces && !self.admit(settings, lane.bridge, port, Class::Announcement, now) {
             return Err(DropReason::Storm);
         }
-        let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC);
-        let mut asked_for = to_us && !said.claims.is_empty();
         for claim in &said.claims {
-            let is_answer = self.claim(&scene, claim);
-            // Hosts answer a solicitation from nobody by telling everybody (RFC 4861 §7.2.4).
-            asked_for |= is_answer && note == Note::Nd && said.kind == Kind::Announcement;
+            self.claim(&scene, claim);
         }
-        if asked_for {
+        let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC);
+        if to_us && !said.claims.is_empty() {
+            // The answer to a probe, which is for nobody else; what is for everybody goes on even if it is one (RFC 4861
+            // §7.2.4). It is the only frame of a quiet host's: its MAC must not age either.
+            lane.from_hash = snapshot.secret().hash(lane.from);
+            self.learn(snapshot, lane, port, now)?;
             return Ok(Decision::Consume);
         }
         lane.inner.note = match said.kind {
@@ -171,25 +205,42 @@ impl<F: Frame> Gateway<F> {
         verdict
     }
 
-    /// Learns what is claimed, which the claimant may. Whether it answers a probe of this worker's.
-    fn claim(&mut self, scene: &Scene<'_>, claim: &Claim) -> bool {
+    /// What is known of an address that is claimed, and whether the claim counts against that.
+    fn weigh(&self, scene: &Scene<'_>, claim: &Claim) -> (Option<Binding>, bool) {
+        let &Scene { snapshot, bridge, now, .. } = scene;
+        let Claim { address, mac, .. } = *claim;
+        if !mac.is_source() || !is_a_hosts(address) || snapshot.ports().iter().any(|port| port.mac == mac) {
+            return (None, false);
+        }
+        let known = self.bindings.get(bridge, address, now.seconds());
+        let holder = known.filter(|k| title(snapshot, bridge, k.mac, address) != Title::None).map(|k| k.mac);
+        let holder = holder.or_else(|| snapshot.owner(bridge, address).flatten());
+        let counts = match holder {
+            Some(holder) if holder != mac => claim.overrides && claim.by_itself,
+            Some(_) => claim.by_itself,
+            None => true,
+        };
+        (known, counts)
+    }
+
+    /// Whether a claim takes an address from who was learned to have it.
+    fn moves(&self, scene: &Scene<'_>, claim: &Claim) -> bool {
+        matches!(self.weigh(scene, claim), (Some(known), true) if known.mac != claim.mac)
+    }
+
+    /// Learns what is claimed, which the claimant may.
+    fn claim(&mut self, scene: &Scene<'_>, claim: &Claim) {
         let &Scene { snapshot, settings, bridge, port, now } = scene;
         let Claim { address, mac, manners, .. } = *claim;
-        let ports = snapshot.ports();
-        if !mac.is_source() || !is_a_hosts(address) || ports.iter().any(|port| port.mac == mac) {
-            return false;
-        }
-        let seconds = now.seconds();
-        let known = self.bindings.get(bridge, address, seconds);
-        if known.is_some_and(|k| k.mac != mac && !claim.overrides) {
-            return false;
-        }
+        let (known, counts) = self.weigh(scene, claim);
         let owner = snapshot.owner(bridge, address);
         let is_own = owner == Some(Some(mac));
         // What the configuration says needs no learning, but for what it does not say: whether a router is meant.
-        if is_own && known.is_none() && !(manners.is_some() && is_link_local(address)) {
-            return false;
+        let is_news = !is_own || known.is_some() || manners.is_some() && is_link_local(address);
+        if !(counts && is_news) {
+            return;
         }
+        let seconds = now.seconds();
         // There are no more of these than are configured: they need no limit, and must not be kept from moving by others.
         let limit = if owner.is_some() { u32::MAX } else { settings.binding_limit };
         let overrides_owner = owner.flatten().is_some_and(|owner| owner != mac);
@@ -208,13 +259,15 @@ impl<F: Frame> Gateway<F> {
             }
             BindOutcome::Same(before) => {
                 let since = ((seconds >> 4) as u8).wrapping_sub(before.told);
-                // Four times within the ageing time, so that the others' do not age.
-                let due = u16::from(since) >= (settings.binding_ageing / 64).clamp(1, 128);
+                // Four times within the ageing time, so that the others' do not age; and what was not heard for as long,
+                // whatever a clock says that begins anew every 4096 s.
+                let due = u16::from(since) >= (settings.binding_ageing / 64).clamp(1, 128)
+                    || before.age >= (settings.binding_ageing / 4).clamp(1, 2048);
                 let news = manners.is_some_and(|manners| manners != before.manners);
-                if due || news || before.probes > 0 {
+                // Who looked after it until now may have asked, and waits for this.
+                if due || news || before.probes > 0 || !before.own {
                     self.offer_binding(bridge, address, seconds);
                 }
-                return before.probes > 0;
             }
             BindOutcome::OverLimit => {
                 self.counters.count(Event::BindingLimit);
@@ -225,7 +278,6 @@ impl<F: Frame> Gateway<F> {
             BindOutcome::Full => self.counters.count(Event::BindingTableFull),
             BindOutcome::Outdated => {}
         }
-        false
     }
 
     /// Offers a binding to the other workers; if there is no room now, soon.
@@ -235,10 +287,10 @@ impl<F: Frame> Gateway<F> {
         }
         let Some(binding) = self.bindings.get(bridge, address, now) else { return };
         let Binding { mac, sequence, manners, .. } = binding;
-        let told =
-            self.binding_offers > 0 && self.push_offer(Fact::Binding { bridge, address, mac, sequence, manners });
+        let told = self.binding_offers.of(bridge) > 0
+            && self.push_offer(Fact::Binding { bridge, address, mac, sequence, manners });
         if told {
-            self.binding_offers -= 1;
+            self.binding_offers.take(bridge);
         }
         self.bindings.set_told(bridge, address, told, now);
     }
@@ -332,8 +384,14 @@ pub(super) fn ipv6_message(packet: &[u8]) -> Option<(Ipv6<'_>, IpProtocol, &[u8]
 
 fn nd(packet: &[u8], to_all: bool, secure: bool) -> Result<Said, DropReason> {
     let Some((ip, protocol, message)) = ipv6_message(packet) else {
-        // Extension headers that hide what is behind them.
-        return if secure { Err(DropReason::Spoofed) } else { Ok(Said::default()) };
+        // A fragment, which hosts take no claims from (RFC 6980 §5), a chain of headers that ends nowhere, or one that
+        // only hosts walk to its end.
+        let walked = Ipv6::parse(packet).and_then(|(ip, payload)| ip.upper(payload));
+        return match walked {
+            _ if secure => Err(DropReason::Spoofed),
+            Err(Malformed::TooManyExtensions) => Err(DropReason::MalformedIpv6),
+            Ok(_) | Err(_) => Ok(Said::default()),
+        };
     };
     let kind = message.first().map(|kind| Icmpv6Type(*kind));
     let is_nd = matches!(kind, Some(Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT));

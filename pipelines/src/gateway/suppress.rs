@@ -6,6 +6,8 @@
 //! its MAC is not known, or too old, it may be gone. Questions to one host, which test whether it is there (RFC 4861
 //! §7.3), are forwarded. Those for link-local addresses are answered only once the owner has said whether it is a router:
 //! who is told that its router is none takes it off its list (RFC 4861 §7.2.5).
+//! Where questions for unknown addresses are dropped, an address that an allowed pair names by itself is known to be
+//! somebody's, and asked for; of one that only a prefix covers nothing is known before its holder has announced it.
 //! Read first: RFC 826, RFC 5227 §2.1, RFC 4861 §7.2.4, RFC 9161 §3.2, RFC 7432 §10.
 
 use super::counters::{DropReason, Event};
@@ -67,7 +69,10 @@ impl<F: Frame> Gateway<F> {
             return self.proceed(turn, frame, p);
         };
         match self.owner(turn.snapshot, p, question.target(), turn.now.seconds()) {
-            None if !settings.flood_unknown_target => self.refuse(turn.port, frame, DropReason::UnknownTarget),
+            // An address that is set aside for some may be anywhere among them until one has announced it.
+            None if !settings.flood_unknown_target && turn.snapshot.owner(p.bridge, question.target()).is_none() => {
+                self.refuse(turn.port, frame, DropReason::UnknownTarget);
+            }
             Some((mac, manners)) if settings.suppress && self.is_to_be_answered(turn, p, &question, mac, manners) => {
                 self.answer(turn, frame, p, &question, (mac, manners));
             }

@@ -44,7 +44,8 @@ pub struct Binding {
     pub address: IpAddr,
     /// Who has it.
     pub mac: MacAddr,
-    /// How often it has moved, modulo 2^32.
+    /// What its moves are ordered by, modulo 2^32: each grows it by one, or to the second in which it was made if that is
+    /// more. So a later claim comes after earlier ones that were forgotten.
     pub sequence: u32,
     /// How it is advertised.
     pub manners: Manners,
@@ -86,6 +87,30 @@ pub enum BindingDue {
     Withdrawn(Binding),
     /// Tell the other workers, which was not possible before.
     Tell(Binding),
+}
+
+/// For how many seconds a binding is believed without being confirmed, and what is to be done then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// It is not believed at all: nobody may hold it so.
+    Withdraw,
+    /// Its owner is asked.
+    Ask(u16),
+    /// It is believed as long again: its owner is there.
+    Keep(u16),
+    /// It is forgotten.
+    Forget(u16),
+}
+
+/// How much may be done in one round of care.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// Bindings looked at.
+    pub looks: usize,
+    /// Owners asked.
+    pub asks: usize,
+    /// Bindings forgotten of which the other workers are to be told.
+    pub farewells: usize,
 }
 
 /// An entry, or a link in the list of free ones: then its MAC is zero, and its sequence the number of the next.
@@ -238,8 +263,8 @@ impl BindingTable {
         self.find(bridge, address).ok().map(|number| self.entries[number].unpack(now))
     }
 
-    /// Learns that `mac` has said that it holds an address, or that somebody has said so of it. `first` is the sequence
-    /// number if the address was not known; what is not known of its manners stays as it was.
+    /// Learns that `mac` has said that it holds an address, or that somebody has said so of it. `first` is how many moves
+    /// that makes if the address was not known; what is not known of its manners stays as it was.
     pub(crate) fn learn(
         &mut self,
         (bridge, address, mac): (BridgeId, IpAddr, MacAddr),
@@ -254,7 +279,7 @@ impl BindingTable {
             Err(false) => {
                 return match self.add(bridge, address, limit) {
                     Ok(entry) => {
-                        (entry.mac, entry.sequence, entry.seen) = (mac, first, now as u16);
+                        (entry.mac, entry.sequence, entry.seen) = (mac, (now as u32).wrapping_add(first), now as u16);
                         entry.told = (now >> 4) as u8;
                         entry.set(OWN, true);
                         entry.set_manners(manners.unwrap_or_default());
@@ -275,7 +300,8 @@ impl BindingTable {
             }
             return BindOutcome::Same(before);
         }
-        (entry.mac, entry.sequence) = (mac, entry.sequence.wrapping_add(1));
+        let next = entry.sequence.wrapping_add(1);
+        (entry.mac, entry.sequence) = (mac, if is_after(now as u32, next) { now as u32 } else { next });
         entry.set_manners(manners.unwrap_or_default());
         BindOutcome::Moved(before)
     }
@@ -390,18 +416,17 @@ impl BindingTable {
         }
     }
 
-    /// Looks after the next `count` entries in turn: `each` hears what is due. `ageing` answers for how many seconds a
-    /// binding is believed without being confirmed, `None` if it is not to be believed at all. Stops early when `asks`
-    /// owners are to be asked.
+    /// Looks after the next entries in turn: `each` hears what is due. `care` answers what is due when. Stops early when
+    /// all owners that may be are asked. What cannot be told to the other workers now is forgotten in a later round.
     pub(crate) fn due(
         &mut self,
-        (count, mut asks): (usize, usize),
+        mut effort: Effort,
         now: u64,
-        ageing: impl Fn(&Binding) -> Option<u16>,
+        care: impl Fn(&Binding) -> Care,
         mut each: impl FnMut(BindingDue),
     ) {
-        for _ in 0..count.min(self.entries.len()) {
-            if asks == 0 {
+        for _ in 0..effort.looks.min(self.entries.len()) {
+            if effort.asks == 0 {
                 return;
             }
             self.cursor = (self.cursor + 1) % self.entries.len();
@@ -410,32 +435,43 @@ impl BindingTable {
                 continue;
             }
             let binding = self.entries[number].unpack(now);
-            let Some(ageing) = ageing(&binding) else {
-                self.remove(number);
-                each(BindingDue::Withdrawn(binding));
-                continue;
-            };
-            let entry = &mut self.entries[number];
-            let due = ageing.saturating_add(u16::from(binding.probes));
-            if !binding.own {
-                // Who looks after it says so four times in that time, and says when it has forgotten it.
-                if binding.age > ageing.saturating_mul(2).min(OLDEST) {
+            let is_gone = match care(&binding) {
+                Care::Withdraw => {
                     self.remove(number);
-                    each(BindingDue::Aged(binding));
+                    each(BindingDue::Withdrawn(binding));
                     continue;
                 }
-            } else if binding.age >= due && binding.probes < PROBES {
-                // Late or not, the next one is a second from now.
-                entry.seen = (now as u16).wrapping_sub(due);
-                entry.set_probes(binding.probes + 1);
-                asks -= 1;
-                each(BindingDue::Ask(binding));
-            } else if binding.age >= due {
+                // Who looks after it says so four times in that time, and says when it has forgotten it.
+                Care::Ask(ageing) | Care::Keep(ageing) | Care::Forget(ageing) if !binding.own => {
+                    binding.age > ageing.saturating_mul(2).min(OLDEST)
+                }
+                Care::Ask(ageing) => {
+                    let due = ageing.saturating_add(u16::from(binding.probes));
+                    let asks = binding.age >= due && binding.probes < PROBES;
+                    if asks {
+                        let entry = &mut self.entries[number];
+                        // Late or not, the next one is a second from now.
+                        entry.seen = (now as u16).wrapping_sub(due);
+                        entry.set_probes(binding.probes + 1);
+                        effort.asks -= 1;
+                        each(BindingDue::Ask(binding));
+                    }
+                    binding.age >= due && !asks
+                }
+                Care::Keep(ageing) if binding.age >= ageing => {
+                    let entry = &mut self.entries[number];
+                    entry.seen = now as u16;
+                    entry.set(UNTOLD, true);
+                    false
+                }
+                Care::Keep(_) => false,
+                Care::Forget(ageing) => binding.age >= ageing,
+            };
+            if is_gone && (!binding.own || effort.farewells > 0) {
+                effort.farewells -= usize::from(binding.own);
                 self.remove(number);
                 each(BindingDue::Aged(binding));
-                continue;
-            }
-            if self.entries[number].has(UNTOLD) {
+            } else if self.entries[number].has(UNTOLD) {
                 each(BindingDue::Tell(binding));
             }
         }
@@ -481,6 +517,7 @@ mod tests {
     const ONE: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
     const TWO: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
     const AGEING: u16 = 300;
+    const ALL: Effort = Effort { looks: usize::MAX, asks: usize::MAX, farewells: usize::MAX };
 
     fn table(capacity: usize) -> BindingTable {
         BindingTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), capacity, 4)
@@ -508,7 +545,7 @@ mod tests {
 
     fn due(t: &mut BindingTable, now: u64) -> Vec<BindingDue> {
         let mut all = Vec::new();
-        t.due((usize::MAX, usize::MAX), now, |_| Some(AGEING), |d| all.push(d));
+        t.due(ALL, now, |_| Care::Ask(AGEING), |d| all.push(d));
         all
     }
 
@@ -519,7 +556,9 @@ mod tests {
             assert_eq!(learn(&mut t, address, ONE, 5), BindOutcome::New);
             assert!(matches!(learn(&mut t, address, ONE, 9), BindOutcome::Same(b) if b.age == 4));
             assert!(matches!(learn(&mut t, address, TWO, 9), BindOutcome::Moved(b) if b.mac == ONE));
-            assert_eq!((at(&t, address), t.len(), t.len_of(RED)), (Some((TWO, 1)), 1, 1));
+            assert_eq!((at(&t, address), t.len(), t.len_of(RED)), (Some((TWO, 9)), 1, 1), "no less than the second");
+            assert!(matches!(learn(&mut t, address, ONE, 9), BindOutcome::Moved(_)));
+            assert_eq!(at(&t, address), Some((ONE, 10)));
             assert_eq!(t.get(BridgeId(2), address, 9), None);
         }
     }
@@ -586,6 +625,36 @@ mod tests {
     }
 
     #[test]
+    fn a_later_claim_comes_after_what_was_forgotten_here() {
+        let (mut old, mut new) = (table(10), table(10));
+        for mac in [ONE, TWO, ONE] {
+            learn(&mut old, v4(1), mac, 100);
+        }
+        learn(&mut new, v4(1), TWO, 350);
+        let (mac, sequence) = at(&new, v4(1)).expect("learned");
+        assert!(matches!(hear(&mut old, mac, sequence, 350), BindOutcome::Moved(_)));
+        assert_eq!(hear(&mut new, ONE, 102, 350), BindOutcome::Outdated);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_not_forgotten_yet() {
+        let mut t = table(10);
+        learn(&mut t, v4(1), ONE, 0);
+        learn(&mut t, v4(2), ONE, 0);
+        let mut forget = |farewells, now| {
+            let mut gone = 0;
+            t.due(
+                Effort { farewells, ..ALL },
+                now,
+                |_| Care::Forget(9),
+                |d| gone += u32::from(matches!(d, BindingDue::Aged(_))),
+            );
+            (gone, t.len())
+        };
+        assert_eq!([forget(5, 8), forget(0, 9), forget(1, 9), forget(5, 9)], [(0, 2), (0, 2), (1, 1), (1, 0)]);
+    }
+
+    #[test]
     fn sequence_numbers_wrap() {
         let mut t = table(10);
         hear(&mut t, ONE, u32::MAX, 0);
@@ -627,7 +696,7 @@ mod tests {
             }
             assert_eq!(learn(&mut t, v4(70_000), ONE, 0), BindOutcome::Full);
             let mut gone = 0;
-            t.due((usize::MAX, 1), 0, |b| (b.mac != ONE).then_some(1), |_| gone += 1);
+            t.due(ALL, 0, |_| Care::Withdraw, |_| gone += 1);
             assert_eq!((gone, t.len(), t.entries.len()), (10_000, 0, 10_000));
         }
         assert!(t.index.len() * 64 <= 43 * t.capacity());

@@ -12,7 +12,7 @@ mod peer;
 mod recent;
 mod snapshot;
 
-pub use binding::{BindOutcome, Binding, BindingDue, BindingTable, Manners};
+pub use binding::{BindOutcome, Binding, BindingDue, BindingTable, Care, Effort, Manners};
 pub use buckets::Secret;
 pub(crate) use flow::{Flow, FlowTable};
 pub use ids::{BridgeId, GuardIx, MeshId, PeerIx, PortId, SegmentIx, VtepIx};

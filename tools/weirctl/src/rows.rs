@@ -218,14 +218,7 @@ impl Row for BindingRow {
     const NOUN: &'static str = "binding";
     const NOUNS: &'static str = "bindings";
     fn columns() -> Vec<Column> {
-        vec![
-            text("BRIDGE"),
-            text("ADDRESS"),
-            text("MAC"),
-            text("SOURCE"),
-            number("AGE", "s"),
-            number("SEQUENCE", "moves"),
-        ]
+        vec![text("BRIDGE"), text("ADDRESS"), text("MAC"), text("SOURCE"), number("AGE", "s"), number("SEQUENCE", "")]
     }
     fn cells(&self) -> Vec<String> {
         vec![

@@ -12,8 +12,8 @@ use crate::wire::{
 use core::net::{IpAddr, Ipv6Addr};
 
 pub(super) const VLAN: Option<u16> = Some(100);
-const UNTAGGED: PortId = PortId(2);
-const UNTAGGED_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 2]);
+pub(super) const UNTAGGED: PortId = PortId(2);
+pub(super) const UNTAGGED_MAC: MacAddr = MacAddr([2, 0xaa, 0, 0, 0, 2]);
 
 pub(super) fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, n)
@@ -39,7 +39,12 @@ pub(super) fn announce(mac: MacAddr, address: Ipv4Addr, tci: Option<u16>) -> Vec
     arp_frame(MacAddr::BROADCAST, mac, tci, &ArpHeader::request(mac, address, address))
 }
 
-fn six<const N: usize>(to: MacAddr, from: MacAddr, tci: Option<u16>, write: impl FnOnce(&mut [u8; N])) -> Vec<u8> {
+pub(super) fn six<const N: usize>(
+    to: MacAddr,
+    from: MacAddr,
+    tci: Option<u16>,
+    write: impl FnOnce(&mut [u8; N]),
+) -> Vec<u8> {
     let mut packet = [0; N];
     write(&mut packet);
     frame(to, from, tci, EtherType::IPV6, &packet)
@@ -60,12 +65,12 @@ pub(super) fn advertise(mac: MacAddr, target: Ipv6Addr, tci: Option<u16>) -> Vec
     advertise_as(mac, NaPacket::answer(Ipv6Addr::UNSPECIFIED, target, mac), tci)
 }
 
-fn advertise_as(mac: MacAddr, packet: NaPacket, tci: Option<u16>) -> Vec<u8> {
+pub(super) fn advertise_as(mac: MacAddr, packet: NaPacket, tci: Option<u16>) -> Vec<u8> {
     six(multicast_mac(ALL_NODES), mac, tci, |out| packet.write(out))
 }
 
 /// The ARP message in a frame without tunnel.
-fn arp_in(bytes: &[u8]) -> ArpHeader {
+pub(super) fn arp_in(bytes: &[u8]) -> ArpHeader {
     let at = if bytes[12..14] == [0x81, 0] { 18 } else { 14 };
     Arp::parse(&bytes[at..]).expect("ARP").0.header()
 }
@@ -77,7 +82,7 @@ fn nd_in(bytes: &[u8]) -> (Ipv6Addr, Nd) {
     (ip.destination(), Nd::parse(ip.source(), ip.destination(), ip.hop_limit(), message).expect("ND"))
 }
 
-fn own(w: &mut World, mac: MacAddr, addresses: &[IpAddr]) {
+pub(super) fn own(w: &mut World, mac: MacAddr, addresses: &[IpAddr]) {
     for &address in addresses {
         w.snapshot.set_owner(RED, address, Some(Some(mac))).expect("room");
     }
@@ -85,25 +90,27 @@ fn own(w: &mut World, mac: MacAddr, addresses: &[IpAddr]) {
 }
 
 /// What a MAC of red may hold besides.
-fn allow(w: &mut World, ix: u32, mac: MacAddr, address: Ipv4Addr, len: u8) {
+pub(super) fn allow(w: &mut World, ix: u32, mac: MacAddr, address: Ipv4Addr, len: u8) {
     let prefixes = vec![Prefix { address: address.into(), len }];
     w.snapshot.set_guard(GuardIx(ix), RED, mac, Some(Guard { prefixes, places: vec![] })).expect("room");
     w.snapshot.generation += 1;
 }
 
-fn configure(w: &mut World, change: impl FnOnce(&mut BridgeSettings)) {
+pub(super) fn configure(w: &mut World, change: impl FnOnce(&mut BridgeSettings)) {
     let mut settings = settings();
     change(&mut settings);
     w.snapshot.set_bridge(RED, Some(settings));
     w.snapshot.generation += 1;
 }
 
-fn binding(w: &World, address: impl Into<IpAddr>) -> Option<(MacAddr, u32)> {
-    w.gateway.bindings().get(RED, address.into(), w.now.seconds()).map(|b| (b.mac, b.sequence))
+/// Who has an address, and its sequence number, counted from the second in which each world begins.
+pub(super) fn binding(w: &World, address: impl Into<IpAddr>) -> Option<(MacAddr, u32)> {
+    let begin = World::new().now.seconds() as u32;
+    w.gateway.bindings().get(RED, address.into(), w.now.seconds()).map(|b| (b.mac, b.sequence.wrapping_sub(begin)))
 }
 
 /// Host 2 says that it has its addresses, and everybody hears it.
-fn meet(w: &mut World) {
+pub(super) fn meet(w: &mut World) {
     assert_eq!(w.send(UNTAGGED, &announce(host(2), ip(2), None)).len(), 2);
     assert_eq!(w.send(UNTAGGED, &advertise(host(2), ip6(2), None)).len(), 2);
 }
@@ -181,7 +188,7 @@ fn configured_owners_are_answered_for_and_learned_ones_come_before_them() {
     // So it is when the owner itself announces.
     w.send(UNTAGGED, &announce(host(2), ip(3), None));
     w.send(WAN, &vxlan(10_000, &announce(host(3), ip(3), None)));
-    assert_eq!(binding(&w, ip(3)), Some((host(3), 2)));
+    assert_eq!(binding(&w, ip(3)), Some((host(3), 310 + 2)));
 }
 
 #[test]
@@ -423,34 +430,29 @@ fn a_silent_owner_is_asked_by_itself_three_times_and_forgotten() {
     let mut w = World::new();
     configure(&mut w, |s| s.binding_ageing = 10);
     meet(&mut w);
-    w.send(WAN, &vxlan(10_000, &announce(host(3), ip(3), None)));
     assert_eq!(w.tick(9_999), []);
     for round in 0..3 {
         let asked = w.tick(if round == 0 { 1 } else { 1000 });
-        assert_eq!(asked.len(), 3, "each once: {asked:?}");
+        assert_eq!(asked.len(), 2, "each once: {asked:?}");
         let question = ArpHeader::request(UNTAGGED_MAC, Ipv4Addr::UNSPECIFIED, ip(2));
         let mut four = arp_frame(host(2), UNTAGGED_MAC, None, &question);
         four.resize(60, 0);
         assert!(asked.contains(&(UNTAGGED, four)));
         let probe = NsProbe { target: ip6(2) };
         assert!(asked.contains(&(UNTAGGED, six(host(2), UNTAGGED_MAC, None, |out| probe.write(out)))));
-        let question = ArpHeader::request(WAN_MAC, Ipv4Addr::UNSPECIFIED, ip(3));
-        let mut far = arp_frame(host(3), WAN_MAC, None, &question);
-        far.resize(60, 0);
-        assert!(asked.iter().any(|(port, bytes)| *port == WAN && bytes[50..] == far));
         assert_eq!(w.tick(0), []);
     }
     assert_eq!(arp_in(&w.send(LAN, &ask(1, ip(2), VLAN))[0].1).sender_mac, host(2), "until then, it is believed");
     w.gateway.watch(true);
     assert_eq!(w.tick(1000), []);
-    assert_eq!((w.gateway.bindings().len(), w.counters().counted(Event::BindingAged)), (1, 3), "host 1 has asked");
+    assert_eq!((w.gateway.bindings().len(), w.counters().counted(Event::BindingAged)), (1, 2), "host 1 has asked");
     let said: Vec<_> = core::iter::from_fn(|| w.gateway.next_notice()).map(|n| n.what).collect();
-    assert_eq!(said, [Happening::BindingAged; 3]);
+    assert_eq!(said, [Happening::BindingAged; 2]);
     assert_eq!(w.send(LAN, &ask(1, ip(2), VLAN)).len(), 2);
 }
 
 #[test]
-fn an_owner_that_answers_is_believed_on_and_the_answer_goes_no_further() {
+fn an_owner_that_answers_is_believed_on_and_what_it_says_to_the_gateway_alone_goes_no_further() {
     let mut w = World::new();
     configure(&mut w, |s| s.binding_ageing = 10);
     meet(&mut w);
@@ -458,22 +460,23 @@ fn an_owner_that_answers_is_believed_on_and_the_answer_goes_no_further() {
     let question = ArpHeader::request(UNTAGGED_MAC, Ipv4Addr::UNSPECIFIED, ip(2));
     assert_eq!(w.send(UNTAGGED, &arp_frame(UNTAGGED_MAC, host(2), None, &question.reply(host(2)))), []);
     let answer = advertise(host(2), ip6(2), None);
-    assert_eq!(w.send(UNTAGGED, &answer), []);
-    assert_eq!(w.counters().consumed, 2);
-    assert_eq!(w.send(UNTAGGED, &answer).len(), 2, "this one answers nobody");
+    // Whom it is for besides, nobody can tell.
+    assert_eq!(w.send(UNTAGGED, &answer).len(), 2);
+    assert_eq!(w.counters().consumed, 1);
     assert_eq!(w.tick(9_999), []);
     assert_eq!(w.gateway.bindings().len(), 2);
     assert_eq!(w.tick(1).len(), 2);
     // One who has it now says so while the old owner is asked: that is no answer.
     assert_eq!(w.send(LAN, &advertise(host(1), ip6(2), VLAN)).len(), 2);
-    assert_eq!(binding(&w, ip6(2)), Some((host(1), 1)));
+    assert_eq!(binding(&w, ip6(2)), Some((host(1), 20)));
 }
 
 #[test]
 fn who_cannot_be_reached_is_forgotten_without_being_asked() {
     let mut w = World::new();
     configure(&mut w, |s| (s.mac_ageing, s.binding_ageing) = (10, 20));
-    meet(&mut w);
+    w.send(LAN, &frame(host(2), host(66), VLAN, EtherType::IPV4, &lease(host(2), ip(2), 5)));
+    assert_eq!(w.gateway.bindings().len(), 1);
     for _ in 0..24 {
         assert_eq!(w.tick(1000), []);
     }
@@ -554,7 +557,7 @@ fn fix_icmpv6(packet: &mut [u8], wrong: bool) {
 }
 
 /// The packet with a destination options header of so many bytes before its message.
-fn behind_options(packet: &[u8], len: usize) -> Vec<u8> {
+pub(super) fn behind_options(packet: &[u8], len: usize) -> Vec<u8> {
     let mut long = packet[..40].to_vec();
     long[6] = IpProtocol::DESTINATION_OPTIONS.0;
     let payload_len = u16::from_be_bytes([packet[4], packet[5]]) + len as u16;
@@ -606,7 +609,7 @@ fn a_tenants_own_vlans_are_no_part_of_the_bridges_bindings() {
     assert_eq!(w.send(LAN, &inside(0, ask(1, ip(2), VLAN))).len(), 1);
 }
 
-fn shared() -> World {
+pub(super) fn shared() -> World {
     World::with(Limits {
         bridges: 8,
         macs: 64,
@@ -620,7 +623,7 @@ fn shared() -> World {
 }
 
 /// Hands every offer of each to the other until there are none.
-fn exchange(one: &mut World, two: &mut World) {
+pub(super) fn exchange(one: &mut World, two: &mut World) {
     for _ in 0..4 {
         while let Some(fact) = one.gateway.next_offer() {
             two.gateway.learned_elsewhere(&two.snapshot, fact, two.now);

@@ -3,6 +3,7 @@
 //! What each kind of frame comes to is shown by the golden cases; here is what must hold for every frame.
 
 mod bindings;
+mod claims;
 mod encaps;
 mod flows;
 mod hostile;

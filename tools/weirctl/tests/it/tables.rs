@@ -159,9 +159,9 @@ fn bindings() {
     prints(
         "show binding",
         "\
-BRIDGE  ADDRESS      MAC                SOURCE      AGE(s)  SEQUENCE(moves)
-red     10.0.0.1     02:00:00:00:00:01  configured       -                0
-red     2001:db8::7  02:00:00:00:00:07  learned          3                2
+BRIDGE  ADDRESS      MAC                SOURCE      AGE(s)  SEQUENCE
+red     10.0.0.1     02:00:00:00:00:01  configured       -         0
+red     2001:db8::7  02:00:00:00:00:07  learned          3         2
 ",
     );
     for (line, lines) in [
