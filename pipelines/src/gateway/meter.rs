@@ -27,8 +27,8 @@ pub enum Class {
     Broadcast,
     /// Frames to MACs that are not known.
     Unknown,
-    /// Gratuitous ARP and unsolicited neighbour advertisements: not taken from the broadcasts' share, so that a storm
-    /// of those keeps no host from saying that it moved.
+    /// Gratuitous ARP, unsolicited neighbour advertisements, and whatever else moves a binding: not taken from the
+    /// broadcasts' share, so that a storm of those keeps no host from saying that it moved.
     Announcement,
 }
 

@@ -37,10 +37,6 @@ fn care(snapshot: &Snapshot, macs: &MacTable, b: &Binding, now: u64) -> Care {
     if !b.own || b.age < ageing.min(early) {
         return Care::Ask(ageing);
     }
-    if b.probes > 0 && b.age < ageing {
-        // It was asked early, and is asked on even if its MAC is forgotten now.
-        return Care::Ask(ageing.min(early));
-    }
     let key = mac_key(b.bridge, b.mac);
     let hash = snapshot.secret().hash(key);
     if let Some(place) = snapshot.endpoint(hash, key) {
@@ -49,6 +45,8 @@ fn care(snapshot: &Snapshot, macs: &MacTable, b: &Binding, now: u64) -> Care {
     match macs.get(hash, key) {
         Some(mac) if mac.place.peer().is_some() && mac.age(now) <= mac_ageing => Care::Keep(ageing),
         Some(mac) if mac.place.peer().is_some() => Care::Forget(ageing),
+        // It was asked early, and is asked on even if its MAC is forgotten now.
+        _ if b.probes > 0 && b.age < ageing => Care::Ask(ageing.min(early)),
         Some(mac) if mac.age(now) >= early => Care::Ask(ageing.min(early)),
         Some(_) | None => Care::Ask(ageing),
     }

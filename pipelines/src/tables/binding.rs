@@ -461,6 +461,7 @@ impl BindingTable {
                 Care::Keep(ageing) if binding.age >= ageing => {
                     let entry = &mut self.entries[number];
                     entry.seen = now as u16;
+                    entry.set_probes(0);
                     entry.set(UNTOLD, true);
                     false
                 }

@@ -264,3 +264,21 @@ fn hosts_behind_a_peer_are_not_asked_and_believed_while_they_talk() {
     }
     assert_eq!(w.gateway.bindings().len(), 0);
 }
+
+#[test]
+fn a_host_that_moves_behind_a_peer_while_it_is_asked_is_asked_no_more() {
+    for (mac_ageing, binding_ageing) in [(300, 20), (40, 300)] {
+        let mut w = World::new();
+        configure(&mut w, |s| (s.mac_ageing, s.binding_ageing) = (mac_ageing, binding_ageing));
+        w.send(UNTAGGED, &announce(host(2), ip(2), None));
+        while w.tick(1000).is_empty() {}
+        for _ in 0..100 {
+            w.send(WAN, &vxlan(10_000, &tenant(MacAddr::BROADCAST, host(2), None)));
+            for _ in 0..10 {
+                assert_eq!(w.tick(1000), [], "{mac_ageing} {binding_ageing}");
+            }
+        }
+        let known = w.gateway.bindings().get(RED, ip(2).into(), w.now.seconds()).expect("it talks");
+        assert_eq!((known.mac, known.probes), (host(2), 0));
+    }
+}
