@@ -280,7 +280,7 @@ pub struct VtepFields {
 /// A new segment.
 #[derive(Debug, Args)]
 pub struct AddSegment {
-    /// What it is: vlan/PORT/VID, vlan/PORT/untagged, qinq/PORT/OUTER/INNER, vxlan/VNI, nvgre/VSID or geneve/VNI
+    /// What it is: vlan/PORT/VID, vlan/PORT/untagged, qinq/PORT/OUTER/INNER, vxlan/VNI, nvgre/VSID (4096 to 16777214) or geneve/VNI
     #[arg(value_name = "ID")]
     pub id: SegmentId,
     /// The bridge it belongs to

@@ -28,7 +28,7 @@ pub struct WatchArgs {
 /// `clear WHAT`.
 #[derive(Debug, Subcommand)]
 pub enum Clear {
-    /// Learned MACs of a bridge; a frozen one may move again
+    /// Learned MACs of a bridge, while configured ones stay; a frozen one may move again
     #[command(after_help = "Examples:\n  weirctl clear mac --bridge red\n  \
             weirctl clear mac --bridge red --mac 02:00:00:00:00:01")]
     Mac {
