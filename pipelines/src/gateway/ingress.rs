@@ -80,7 +80,7 @@ impl<F: Frame> Gateway<F> {
         (lane.rest_at, lane.priority, lane.ecn) = (rest_at, tci & 0xf000, None);
         (lane.tunnel, lane.stranger) = (false, None);
         let outcome = match snapshot.attachment(port, service, tci & 0x0fff) {
-            Attachment::Segment(ix, bridge, secure) => {
+            Attachment::Segment(ix, bridge, secure, _) => {
                 (lane.place, lane.secure) = (Place::new(ix, None), secure);
                 tenant(snapshot, bridge, link, rest, len, lane)
             }

@@ -51,6 +51,19 @@ id!(
     GuardIx(u32)
 );
 
+id!(
+    /// A router. 16 bits, so that it and a prefix together are one 64-bit key.
+    RouterIx(u16)
+);
+id!(
+    /// A router's interface on a bridge.
+    InterfaceIx(u32)
+);
+id!(
+    /// The next hops that routes of a router share.
+    NextHopsIx(u32)
+);
+
 impl SegmentIx {
     /// One more than the largest: a learned entry has 20 bits for it.
     pub const LIMIT: u32 = 1 << 20;

@@ -10,12 +10,14 @@ mod neighbour;
 mod objects;
 mod peer;
 mod recent;
+mod route;
+mod routing;
 mod snapshot;
 
 pub use binding::{BindOutcome, Binding, BindingDue, BindingTable, Care, Effort, Manners};
 pub use buckets::Secret;
 pub(crate) use flow::{Flow, FlowTable};
-pub use ids::{BridgeId, GuardIx, MeshId, PeerIx, PortId, SegmentIx, VtepIx};
+pub use ids::{BridgeId, GuardIx, InterfaceIx, MeshId, NextHopsIx, PeerIx, PortId, RouterIx, SegmentIx, VtepIx};
 pub(crate) use mac::KEYS;
 pub use mac::{LearnOutcome, LearnedMac, MacTable, Place};
 pub use neighbour::{Due, Neighbour, NeighbourState, NeighbourTable, Question};
@@ -25,5 +27,7 @@ pub use objects::{
 };
 pub use peer::PeerTable;
 pub(crate) use recent::{Recent, RecentTable};
+pub use route::Target;
+pub use routing::{Advertise, Gate, Interface, NextHop, Router, RouterSettings};
 pub(crate) use snapshot::mac_key;
 pub use snapshot::{Full, Snapshot};

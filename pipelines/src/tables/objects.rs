@@ -1,7 +1,7 @@
 //! What is configured, as the packet path reads it: plain data, named by small numbers.
 
 use super::buckets::Secret;
-use super::{BridgeId, MeshId, PeerIx, PortId, SegmentIx, VtepIx};
+use super::{BridgeId, Gate, InterfaceIx, MeshId, PeerIx, PortId, SegmentIx, VtepIx};
 use crate::wire::{MacAddr, VlanId, Vni};
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -73,6 +73,17 @@ pub struct Bridge {
     pub local: Vec<SegmentIx>,
     /// The peers behind its tunnel segments that flooded frames go to.
     pub remote: Vec<(SegmentIx, PeerIx)>,
+    /// Routers' interfaces on it.
+    pub interfaces: Vec<InterfaceIx>,
+    /// Their MACs.
+    pub gate: Gate,
+}
+
+impl Bridge {
+    /// One without segments.
+    pub(super) fn new(settings: BridgeSettings) -> Self {
+        Self { settings, local: Vec::new(), remote: Vec::new(), interfaces: Vec::new(), gate: Gate::default() }
+    }
 }
 
 /// How a tunnel's frames are wrapped.
@@ -172,6 +183,24 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// That address alone.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, len: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// Whether it is one address alone.
+    pub fn is_host(self) -> bool {
+        self.len == Self::host(self.address).len
+    }
+
+    /// Whether an address stands for all of an IPv4 net: its first, or its last. Nets of two addresses have none (RFC 3021).
+    pub fn is_all_of(self, address: IpAddr) -> bool {
+        let (IpAddr::V4(net), IpAddr::V4(v4)) = (self.address, address) else { return false };
+        let behind = u32::MAX.checked_shr(self.len.into()).unwrap_or(0);
+        let within = v4.to_bits() & behind;
+        self.len < 31 && (net.to_bits() ^ v4.to_bits()) & !behind == 0 && (within == 0 || within == behind)
+    }
+
     /// Whether it is of `address`'s family and covers it.
     pub fn contains(self, address: IpAddr) -> bool {
         let same =
@@ -246,8 +275,8 @@ pub enum Attachment {
     /// Nothing: it is dropped.
     #[default]
     None,
-    /// A segment, its bridge, and whether that has port security.
-    Segment(SegmentIx, BridgeId, bool),
+    /// A segment, its bridge, whether that has port security, and its gateways.
+    Segment(SegmentIx, BridgeId, bool, Gate),
     /// The tag behind this one decides ([`Snapshot::qinq`]).
     Stacked,
     /// The underlay: the vteps of the port.

@@ -10,6 +10,7 @@ use super::cow::{CowMap, CowVec};
 use super::objects::{
     Attachment, Bridge, BridgeSettings, Encap, Guard, Host, Location, Peer, PortInfo, Segment, SegmentKind, Vtep, fold,
 };
+use super::routing::Routing;
 use super::{BridgeId, GuardIx, MeshId, PeerIx, Place, PortId, SegmentIx, VtepIx};
 use crate::wire::MacAddr;
 use alloc::sync::Arc;
@@ -31,7 +32,7 @@ pub struct Snapshot {
     attachments: CowVec<Attachment>,
     /// From port and two tags to the segment's number; with an inner tag of 0, to how many there are.
     stacks: CowMap,
-    bridges: CowVec<Option<Arc<Bridge>>>,
+    pub(super) bridges: CowVec<Option<Arc<Bridge>>>,
     segments: CowVec<Option<Segment>>,
     /// By encapsulation and network: the segment's number and one, or 0.
     networks: [CowVec<u32>; Encap::COUNT],
@@ -52,6 +53,7 @@ pub struct Snapshot {
     /// From bridge and MAC to the number of what it may hold.
     guard_numbers: CowMap,
     guards: CowVec<Option<Arc<Guard>>>,
+    pub(super) routing: Routing,
 }
 
 /// In an endpoint's entry, above its place: it has addresses.
@@ -115,6 +117,7 @@ impl Snapshot {
             owners: CowMap::new(secret),
             guard_numbers: CowMap::new(secret),
             guards: CowVec::new(),
+            routing: Routing::new(secret),
         }
     }
 
@@ -278,22 +281,22 @@ impl Snapshot {
             (Some(bridge), Some(settings)) => {
                 let before = core::mem::replace(&mut Arc::make_mut(bridge).settings, settings);
                 if before.port_security != settings.port_security {
-                    self.secure(id);
+                    self.mark_attachments(id);
                 }
             }
             (bridge, settings) => {
-                *bridge = settings.map(|settings| Arc::new(Bridge { settings, local: Vec::new(), remote: Vec::new() }));
+                *bridge = settings.map(|settings| Arc::new(Bridge::new(settings)));
             }
         }
     }
 
-    /// Notes at a bridge's attachments whether it has port security.
-    fn secure(&mut self, id: BridgeId) {
+    /// Notes at a bridge's attachments whether it has port security, and its gateways.
+    pub(super) fn mark_attachments(&mut self, id: BridgeId) {
         let Some(bridge) = self.bridges.get(id.index()).cloned().flatten() else { return };
         for &ix in &bridge.local {
             if let Some(&Segment { kind: SegmentKind::Vlan { port, vid }, .. }) = self.segment(ix) {
                 *self.attachments.get_mut(vlan_index(port, false, vid.map_or(0, u16::from))) =
-                    Attachment::Segment(ix, id, bridge.settings.port_security);
+                    Attachment::Segment(ix, id, bridge.settings.port_security, bridge.gate);
             }
         }
     }
@@ -325,9 +328,10 @@ impl Snapshot {
         let Some(new) = segment else { return Ok(()) };
         match new.kind {
             SegmentKind::Vlan { port, vid } => {
-                let secure = self.bridge(new.bridge).is_some_and(|b| b.settings.port_security);
+                let bridge = self.bridge(new.bridge);
+                let (secure, gate) = bridge.map_or_else(Default::default, |b| (b.settings.port_security, b.gate));
                 *self.attachments.get_mut(vlan_index(port, false, vid.map_or(0, u16::from))) =
-                    Attachment::Segment(ix, new.bridge, secure);
+                    Attachment::Segment(ix, new.bridge, secure, gate);
             }
             SegmentKind::Qinq { port, service, outer, inner } => {
                 if !self.stacks.insert(stack_key(port, service, outer.into(), inner.into()), u64::from(ix.0)) {

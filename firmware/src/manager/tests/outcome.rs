@@ -2,7 +2,7 @@
 
 use super::*;
 use weir_pipelines::tables::{
-    Attachment, BridgeId, Encap, Location, Peer, PeerIx, PortId, SegmentIx, SegmentKind, VtepIx,
+    Attachment, BridgeId, Encap, Gate, Location, Peer, PeerIx, PortId, SegmentIx, SegmentKind, VtepIx,
 };
 
 fn location(c: &Configuration, mac: u8) -> Option<(SegmentIx, Option<Peer>)> {
@@ -16,7 +16,7 @@ fn the_snapshot_says_what_is_desired() {
     let c = with_red();
     let s = c.snapshot();
     assert_eq!(s.generation, 1);
-    let Attachment::Segment(vlan, BridgeId(0), false) = s.attachment(PortId(0), false, 100) else {
+    let Attachment::Segment(vlan, BridgeId(0), false, _) = s.attachment(PortId(0), false, 100) else {
         panic!("no VLAN 100")
     };
     assert_eq!(s.attachment(PortId(1), false, 0), Attachment::Underlay);
@@ -189,7 +189,7 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
                 s.vtep(vtep).map(|v| v.address)
             }
             SegmentKind::Vlan { port, vid } => {
-                let there = Attachment::Segment(*ix, segment.bridge, false);
+                let there = Attachment::Segment(*ix, segment.bridge, false, Gate::default());
                 assert_eq!(s.attachment(port, false, vid.map_or(0, u16::from)), there);
                 None
             }
