@@ -21,6 +21,8 @@ impl Icmpv6Type {
     pub const PACKET_TOO_BIG: Self = Self(2);
     /// It ran out of hops or of time (RFC 4443 §3.3).
     pub const TIME_EXCEEDED: Self = Self(3);
+    /// A field of it means nothing to who should act on it (RFC 4443 §3.4).
+    pub const PARAMETER_PROBLEM: Self = Self(4);
     /// "Send this back" (RFC 4443 §4.1).
     pub const ECHO_REQUEST: Self = Self(128);
     /// The answer to an echo request, its payload the same (RFC 4443 §4.2).
@@ -33,6 +35,8 @@ impl Icmpv6Type {
     pub const NEIGHBOUR_SOLICITATION: Self = Self(135);
     /// The sender has it (RFC 4861 §4.4).
     pub const NEIGHBOUR_ADVERTISEMENT: Self = Self(136);
+    /// "There is a better way to that destination" (RFC 4861 §4.5).
+    pub const REDIRECT: Self = Self(137);
 }
 
 /// View of an ICMPv6 message's first 8 bytes.

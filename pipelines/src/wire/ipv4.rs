@@ -12,8 +12,8 @@ use super::checksum::{Sum, update_u16};
 use super::{Ecn, IpProtocol, Malformed, TrafficClass, be16, four};
 
 /// Options of one byte (RFC 791 §3.1): the end of them, and padding.
-const END_OF_OPTIONS: u8 = 0;
-const NO_OPERATION: u8 = 1;
+pub(super) const END_OF_OPTIONS: u8 = 0;
+pub(super) const NO_OPERATION: u8 = 1;
 /// Loose and strict source and record route (RFC 791 §3.1).
 const LOOSE_SOURCE_ROUTE: u8 = 131;
 const STRICT_SOURCE_ROUTE: u8 = 137;
@@ -283,6 +283,18 @@ impl Ipv4Header {
         let checksum = update_u16(be16(fixed, 10), old, be16(fixed, 0));
         fixed[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
+
+    /// Takes one of the hops left, in place, and changes the checksum with it. A wrong checksum stays wrong. The caller has
+    /// seen that there is more than one.
+    #[inline]
+    pub fn decrement_ttl(fixed: &mut [u8; Self::LEN]) {
+        fixed[8] = fixed[8].wrapping_sub(1);
+        // RFC 1624 eqn. 3: whatever the word was, its complement and one that is 0x100 less add up to 0xfeff. The sum is
+        // at most 0x1_fefe: one fold is enough.
+        let sum = u32::from(!be16(fixed, 10)) + 0xfeff;
+        let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        fixed[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 impl fmt::Display for Ipv4Header {
@@ -469,6 +481,20 @@ mod tests {
             wrong[10] ^= 0x10;
             Ipv4Header::set_ecn(&mut wrong, Ecn::Ce);
             assert!(!Ipv4::parse_head(&wrong, 115).unwrap().checksum_holds());
+        }
+    }
+
+    #[test]
+    fn one_hop_less_is_the_header_written_anew() {
+        let mut bytes = BYTES;
+        Ipv4Header::decrement_ttl(&mut bytes);
+        assert_eq!((bytes[8], &bytes[10..12]), (63, &[0xb9, 0x61][..]));
+        for (ttl, identification) in (2..=255).flat_map(|ttl| (0..=u16::MAX).step_by(17).map(move |id| (ttl, id))) {
+            let (mut bytes, mut expected) = ([0; 20], [0; 20]);
+            Ipv4Header { ttl, identification, ..HEADER }.write(&mut bytes);
+            Ipv4Header { ttl: ttl - 1, identification, ..HEADER }.write(&mut expected);
+            Ipv4Header::decrement_ttl(&mut bytes);
+            assert_eq!(bytes, expected, "ttl {ttl}, identification {identification}");
         }
     }
 

@@ -266,6 +266,12 @@ impl Ipv6Header {
     pub fn set_ecn(fixed: &mut [u8; Self::LEN], ecn: Ecn) {
         fixed[1] = fixed[1] & 0xcf | ecn.bits() << 4;
     }
+
+    /// Takes one of the hops left, in place. No checksum covers it. The caller has seen that there is more than one.
+    #[inline]
+    pub const fn decrement_hop_limit(fixed: &mut [u8; Self::LEN]) {
+        fixed[7] = fixed[7].wrapping_sub(1);
+    }
 }
 
 impl fmt::Display for Ipv6Header {
@@ -432,6 +438,14 @@ mod tests {
             Ipv6Header { traffic_class: HEADER.traffic_class.with_ecn(ecn), ..HEADER }.write(&mut expected);
             assert_eq!(bytes, expected, "{ecn:?}");
         }
+    }
+
+    #[test]
+    fn one_hop_less_changes_nothing_else() {
+        let (mut bytes, mut expected) = (BYTES, [0; 40]);
+        Ipv6Header::decrement_hop_limit(&mut bytes);
+        Ipv6Header { hop_limit: 254, ..HEADER }.write(&mut expected);
+        assert_eq!(bytes, expected);
     }
 
     #[test]

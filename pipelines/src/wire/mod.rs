@@ -14,8 +14,10 @@ mod arp;
 pub mod checksum;
 mod dhcp;
 mod ethernet;
+mod fragmentation;
 mod geneve;
 mod icmp;
+mod icmp_error;
 mod icmpv6;
 mod ip;
 mod ipv4;
@@ -26,6 +28,8 @@ mod ndp_tests;
 mod nvgre;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod routing_properties;
 mod udp;
 mod vxlan;
 
@@ -35,8 +39,12 @@ pub use dhcp::{
     Dhcp6Type, MAX_DHCP_OPTIONS, MAX_DHCP6_ADDRESSES,
 };
 pub use ethernet::{EtherType, Ethernet, EthernetHeader, IllegalVlanId, MacAddr, Tag, VlanId};
+pub use fragmentation::{Fragments, Piece};
 pub use geneve::{GENEVE_PORT, Geneve, GeneveHeader};
 pub use icmp::{EchoHeader, Icmp, IcmpType};
+pub use icmp_error::{
+    IcmpError, MAX_ERROR4, MAX_ERROR6, may_cause_error4, may_cause_error6, write_error4, write_error6,
+};
 pub use icmpv6::{Icmpv6, Icmpv6Type};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4, Ipv4Header};
