@@ -23,6 +23,7 @@ mod ip;
 mod ipv4;
 mod ipv6;
 mod ndp;
+mod ndp_router;
 #[cfg(test)]
 mod ndp_tests;
 mod nvgre;
@@ -30,6 +31,7 @@ mod nvgre;
 mod properties;
 #[cfg(test)]
 mod routing_properties;
+mod tcp;
 mod udp;
 mod vxlan;
 
@@ -50,7 +52,9 @@ pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4, Ipv4Header};
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Header, MAX_EXTENSIONS, Upper};
 pub use ndp::{ALL_NODES, MAX_ND_OPTIONS, NaPacket, Nd, NsPacket, NsProbe, multicast_mac, solicited_node};
+pub use ndp_router::{ALL_ROUTERS, MAX_RA_PREFIXES, RaPacket, RaPrefix, is_router_solicitation, link_local};
 pub use nvgre::{IllegalVsid, Nvgre, NvgreHeader, Vsid};
+pub use tcp::clamp_mss;
 pub use udp::{Udp, UdpHeader};
 pub use vxlan::{IllegalVni, VXLAN_PORT, Vni, Vxlan, VxlanHeader};
 
@@ -77,7 +81,8 @@ pub enum Malformed {
     ControlPacket,
     /// A checksum that is not that of the message.
     BadChecksum,
-    /// A neighbour solicitation or advertisement that breaks a rule of RFC 4861 §7.1, or contradicts itself.
+    /// A neighbour solicitation or advertisement that breaks a rule of RFC 4861 §7.1, a router solicitation that breaks one
+    /// of §6.1.1, or either that contradicts itself.
     BadNd,
     /// A BOOTP message that is not DHCP's: its operation, its magic cookie or its message type.
     NotDhcp,

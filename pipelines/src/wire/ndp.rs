@@ -22,13 +22,13 @@ pub const MAX_ND_OPTIONS: usize = 16;
 pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// Hops left of a message that no router can have forwarded (RFC 4861 §4.3).
-const HOP_LIMIT: u8 = 255;
+pub(super) const HOP_LIMIT: u8 = 255;
 
 /// Length of both messages without options, bytes.
 const FIXED: usize = 24;
 
 /// Option: the Ethernet address of the packet's sender.
-const SOURCE_LINK_LAYER: u8 = 1;
+pub(super) const SOURCE_LINK_LAYER: u8 = 1;
 
 /// Option: the Ethernet address of the target.
 const TARGET_LINK_LAYER: u8 = 2;
@@ -84,7 +84,7 @@ impl Nd {
         if !Sum::pseudo_ipv6(source, destination, IpProtocol::ICMPV6, len).with(message).holds() {
             return Err(Malformed::BadChecksum);
         }
-        let [source_mac, target_mac] = link_layer_addresses(options)?;
+        let [source_mac, target_mac] = link_layer_addresses([SOURCE_LINK_LAYER, TARGET_LINK_LAYER], options)?;
         match Icmpv6Type(fixed[0]) {
             Icmpv6Type::NEIGHBOUR_SOLICITATION => {
                 if source.is_unspecified() && (source_mac.is_some() || !is_solicited_node(destination)) {
@@ -104,21 +104,19 @@ impl Nd {
     }
 }
 
-/// The Ethernet addresses in the options: the source's and the target's.
-fn link_layer_addresses(mut options: &[u8]) -> Result<[Option<MacAddr>; 2], Malformed> {
-    let mut found = [None; 2];
+/// The Ethernet addresses in the options of these kinds; options of other kinds are skipped.
+pub(super) fn link_layer_addresses<const N: usize>(
+    kinds: [u8; N],
+    mut options: &[u8],
+) -> Result<[Option<MacAddr>; N], Malformed> {
+    let mut found = [None; N];
     for _ in 0..MAX_ND_OPTIONS {
         if options.is_empty() {
             return Ok(found);
         }
         // Every option is at least 8 bytes long, its length in units of 8.
         let option = options.first_chunk::<8>().ok_or(Malformed::Truncated)?;
-        let [source, target] = &mut found;
-        let place = match option[0] {
-            SOURCE_LINK_LAYER => Some(source),
-            TARGET_LINK_LAYER => Some(target),
-            _ => None,
-        };
+        let place = kinds.iter().zip(&mut found).find(|(kind, _)| **kind == option[0]).map(|(_, place)| place);
         if option[1] == 0 || place.is_some() && option[1] != 1 {
             return Err(Malformed::BadLength);
         }

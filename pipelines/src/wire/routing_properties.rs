@@ -189,4 +189,129 @@ proptest! {
         Ipv4Header::decrement_ttl(&mut bytes);
         prop_assert!(!Sum::new().with(&bytes).holds());
     }
+
+    #[test]
+    fn a_right_checksum_stays_right_and_a_wrong_one_wrong(
+        options in vec(prop_oneof![
+            Just(std::vec![1]),
+            any::<[u8; 2]>().prop_map(|[a, b]| std::vec![2, 4, a, b]),
+            Just(std::vec![3, 3, 7]),
+            Just(std::vec![4, 2]),
+            vec(any::<u8>(), 1..5),
+        ], 0..10),
+        (flags, pseudo, most) in (prop_oneof![Just(2u8), Just(0x12), any::<u8>()], any::<u16>(), any::<u16>()),
+        payload in vec(any::<u8>(), 0..9),
+        wrong in 1u16..=0xfffe,
+    ) {
+        let mut options = options.concat();
+        options.truncate(40);
+        options.resize(options.len().next_multiple_of(4), 0);
+        let mut tcp = [&[0x9c, 0x40, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, 0x50, flags, 1, 2, 0, 0, 0, 0][..], &options, &payload].concat();
+        tcp[12] += ((options.len() / 4) as u8) << 4;
+        let pseudo = Sum::new().with(&[pseudo.to_be_bytes(), [0, 6]].concat());
+        let checksum = pseudo.with(&tcp).finish();
+        tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
+
+        let mut right = tcp.clone();
+        let changed = clamp_mss(&mut right, most);
+        prop_assert!(pseudo.with(&right).holds());
+        prop_assert_eq!(changed, right != tcp);
+        prop_assert!(!changed || flags & 2 != 0);
+        prop_assert!(right[..16] == tcp[..16] && right[20 + options.len()..] == payload);
+        prop_assert!(!clamp_mss(&mut right.clone(), most), "once is enough");
+
+        let mut off = tcp.clone();
+        let checksum = Sum::new().with(&checksum.to_be_bytes()).with(&wrong.to_be_bytes()).finish();
+        off[16..18].copy_from_slice(&(!checksum).to_be_bytes());
+        prop_assert_eq!(clamp_mss(&mut off, most), changed);
+        prop_assert!(!pseudo.with(&off).holds());
+    }
+
+    #[test]
+    fn any_bytes_into_clamp_mss(mut tcp in vec(any::<u8>(), 0..80), most: u16) {
+        let before = tcp.clone();
+        let changed = clamp_mss(&mut tcp, most);
+        prop_assert_eq!(changed, tcp != before);
+        prop_assert_eq!(tcp.len(), before.len());
+    }
+
+    /// With a right checksum, so that the options are reached.
+    #[test]
+    fn any_bytes_into_router_solicitations(
+        mut message in vec(any::<u8>(), 8..120),
+        (source, destination) in any::<(u128, u128)>(),
+        lens in vec((1usize..14, 1u8..4, 0u8..3), 0..6),
+    ) {
+        let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
+        for (at, kind, len) in lens {
+            message.get_mut(8 * at..8 * at + 2).into_iter().for_each(|option| option.copy_from_slice(&[kind, len]));
+        }
+        message[..4].copy_from_slice(&[133, 0, 0, 0]);
+        let pseudo = Sum::pseudo_ipv6(source, destination, IpProtocol::ICMPV6, message.len() as u32);
+        let checksum = pseudo.with(&message).finish();
+        message[2..4].copy_from_slice(&checksum.to_be_bytes());
+        match is_router_solicitation(source, destination, 255, &message) {
+            Ok(Some(mac)) => {
+                let said = message.chunks(8).any(|option| option[..2] == [1, 1] && option[2..] == mac.0);
+                prop_assert!(said && !source.is_unspecified());
+            }
+            Ok(None) => prop_assert!(message.len() % 8 == 0),
+            Err(malformed) => prop_assert_ne!(malformed, Malformed::BadChecksum),
+        }
+    }
+
+    #[test]
+    fn router_advertisements_are_right(
+        (source, destination, mac, lifetime) in any::<(u128, u128, [u8; 6], u16)>(),
+        (managed, other, mtu) in any::<(bool, bool, Option<u32>)>(),
+        prefixes in vec(any::<(u128, u8, bool, bool, u32, u32)>(), 0..18),
+        dirt: u8,
+    ) {
+        let prefixes: Vec<RaPrefix> = prefixes.into_iter().map(|(bits, len, on_link, autonomous, valid, preferred)| RaPrefix {
+            prefix: Ipv6Addr::from(bits),
+            len: len % 129,
+            on_link,
+            autonomous,
+            valid,
+            preferred,
+        }).collect();
+        let (source, destination) = (Ipv6Addr::from(source), Ipv6Addr::from(destination));
+        let packet = RaPacket { source, destination, source_mac: MacAddr(mac), managed, other, lifetime, mtu, prefixes: &prefixes };
+        let mut out = std::vec![dirt; packet.len()];
+        prop_assert_eq!(packet.write(&mut out).is_some(), prefixes.len() <= MAX_RA_PREFIXES);
+        prop_assume!(prefixes.len() <= MAX_RA_PREFIXES);
+        prop_assert!(out.len() <= 1280);
+
+        let (ip, message) = Ipv6::parse(&out).unwrap();
+        prop_assert_eq!((ip.source(), ip.destination(), ip.hop_limit(), ip.total_len()), (source, destination, 255, out.len()));
+        let pseudo = Sum::pseudo_ipv6(source, destination, IpProtocol::ICMPV6, message.len() as u32);
+        prop_assert!(pseudo.with(message).holds());
+        let number = |at: usize| u32::from_be_bytes(message[at..at + 4].try_into().unwrap());
+        prop_assert!(message[..2] == [134, 0] && message[4] == 64 && number(4) as u16 == lifetime);
+        prop_assert_eq!((message[5] & 0x80 != 0, message[5] & 0x40 != 0, message[5] & 0x3f), (managed, other, 0));
+        // The options, walked as a host does.
+        let (mut at, mut found, mut told) = (16, (None, None), Vec::new());
+        while at < message.len() {
+            match message[at] {
+                1 => found.0 = Some(&message[at + 2..at + 8]),
+                5 => found.1 = Some(number(at + 4)),
+                _ => told.push(RaPrefix {
+                    prefix: Ipv6Addr::from(<[u8; 16]>::try_from(&message[at + 16..at + 32]).unwrap()),
+                    len: message[at + 2],
+                    on_link: message[at + 3] & 0x80 != 0,
+                    autonomous: message[at + 3] & 0x40 != 0,
+                    valid: number(at + 4),
+                    preferred: number(at + 8),
+                }),
+            }
+            at += 8 * usize::from(message[at + 1]);
+        }
+        prop_assert_eq!(found, (Some(&mac[..]), mtu));
+        let expected: Vec<RaPrefix> = prefixes.iter().map(|prefix| RaPrefix {
+            prefix: Ipv6Addr::from((0..u32::from(prefix.len)).fold(0, |bits, bit| bits | prefix.prefix.to_bits() & 1 << (127 - bit))),
+            preferred: prefix.preferred.min(prefix.valid),
+            ..*prefix
+        }).collect();
+        prop_assert_eq!(told, expected);
+    }
 }
