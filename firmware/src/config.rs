@@ -170,6 +170,12 @@ pub struct Tables {
     pub held: u32,
     /// Endpoints: configured MACs.
     pub endpoints: u32,
+    /// Routers.
+    pub routers: u32,
+    /// Their interfaces.
+    pub interfaces: u32,
+    /// Their configured routes.
+    pub routes: u32,
 }
 
 impl Tables {
@@ -193,6 +199,9 @@ impl Default for Tables {
             learned_peers: 16_384,
             held: 512,
             endpoints: 1_048_576,
+            routers: 65_536,
+            interfaces: 131_072,
+            routes: 1_048_576,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Why a string is not the identifier it should be: what was expected, and what was found instead.
@@ -83,6 +83,12 @@ impl Mac {
     /// The six octets, in the order they go on the wire.
     pub fn octets(self) -> [u8; 6] {
         self.0
+    }
+
+    /// The link-local address of an interface with this MAC (RFC 4291 §2.5.6 and appendix A).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0.map(u16::from);
+        Ipv6Addr::new(0xfe80, 0, 0, 0, (a ^ 2) << 8 | b, c << 8 | 0xff, 0xfe00 | d, e << 8 | f)
     }
 
     /// Writes it behind what `out` has.
@@ -305,6 +311,27 @@ impl IpPrefix {
         self.length
     }
 
+    /// The whole net: no bits behind the prefix.
+    pub fn net(self) -> Self {
+        let length = u32::from(self.length);
+        let address = match self.address {
+            IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & !u32::MAX.checked_shr(length).unwrap_or(0)).into(),
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::MAX.checked_shr(length).unwrap_or(0)).into(),
+        };
+        Self { address, ..self }
+    }
+
+    /// All addresses of a family.
+    pub fn default_route(v6: bool) -> Self {
+        let address = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        Self { address, length: 0 }
+    }
+
+    /// Whether it is one address, not a net of several.
+    pub fn is_exact(self) -> bool {
+        self == self.address.into()
+    }
+
     /// Whether `other` is of the same family and lies in this prefix.
     pub fn contains(self, other: IpAddr) -> bool {
         fn same(a: u128, b: u128, width: u32, length: u8) -> bool {
@@ -318,17 +345,30 @@ impl IpPrefix {
     }
 }
 
+impl From<IpAddr> for IpPrefix {
+    /// The prefix of one address.
+    fn from(address: IpAddr) -> Self {
+        Self { address, length: if address.is_ipv4() { 32 } else { 128 } }
+    }
+}
+
+impl TryFrom<(IpAddr, u8)> for IpPrefix {
+    type Error = IdError;
+    fn try_from((address, length): (IpAddr, u8)) -> Result<Self, IdError> {
+        if length > if address.is_ipv4() { 32 } else { 128 } {
+            return Err(IdError::new("a prefix length of at most 32, or 128", &length.to_string()));
+        }
+        Ok(Self { address, length })
+    }
+}
+
 impl FromStr for IpPrefix {
     type Err = IdError;
     fn from_str(s: &str) -> Result<Self, IdError> {
         let error = || IdError::new("an address with a prefix length, such as 192.0.2.1/24", s);
         let (address, length) = s.split_once('/').ok_or_else(error)?;
         let address: IpAddr = address.parse().map_err(|_| error())?;
-        let length: u8 = digits(length).ok_or_else(error)?;
-        if length > if address.is_ipv4() { 32 } else { 128 } {
-            return Err(error());
-        }
-        Ok(Self { address, length })
+        Self::try_from((address, digits(length).ok_or_else(error)?)).map_err(|_| error())
     }
 }
 
@@ -351,7 +391,7 @@ pub struct AllowedPair {
 impl AllowedPair {
     /// Whether it is one address, not a prefix of several.
     pub fn is_exact(self) -> bool {
-        self.prefix.length == if self.prefix.address.is_ipv4() { 32 } else { 128 }
+        self.prefix.is_exact()
     }
 }
 
@@ -365,7 +405,7 @@ impl FromStr for AllowedPair {
             None => (s, None),
         };
         let prefix = match what.parse::<IpAddr>() {
-            Ok(address) => IpPrefix { address, length: if address.is_ipv4() { 32 } else { 128 } },
+            Ok(address) => address.into(),
             Err(_) => what.parse().map_err(|_| error())?,
         };
         Ok(Self { prefix, mac })
@@ -460,11 +500,22 @@ mod tests {
     }
 
     #[test]
+    fn a_mac_gives_a_link_local_address() {
+        let mac: Mac = "02:00:5e:00:00:01".parse().unwrap();
+        assert_eq!(mac.link_local().to_string(), "fe80::5eff:fe00:1");
+        let mac: Mac = "34:56:78:9a:bc:de".parse().unwrap();
+        assert_eq!(mac.link_local().to_string(), "fe80::3656:78ff:fe9a:bcde");
+    }
+
+    #[test]
     fn a_prefix_contains_its_own_and_no_other() {
         let net: IpPrefix = "192.0.2.129/25".parse().unwrap();
         assert!(net.contains("192.0.2.200".parse().unwrap()));
         assert!(!net.contains("192.0.2.1".parse().unwrap()));
         assert!(!net.contains("2001:db8::1".parse().unwrap()));
+        assert_eq!(net.net().to_string(), "192.0.2.128/25");
+        assert_eq!("2001:db8::1/0".parse::<IpPrefix>().unwrap().net().to_string(), "::/0");
+        assert_eq!("10.0.0.1/32".parse::<IpPrefix>().unwrap().net().to_string(), "10.0.0.1/32");
         let all: IpPrefix = "::/0".parse().unwrap();
         assert!(all.contains("2001:db8::1".parse().unwrap()));
     }

@@ -12,6 +12,7 @@ pub mod id;
 pub mod message;
 mod name;
 pub mod object;
+mod routing;
 pub mod view;
 
 /// The version of these messages. It grows when a message changes in a way that an older peer would misread.

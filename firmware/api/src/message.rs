@@ -188,6 +188,13 @@ pub struct List {
     /// Only rows of this bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
+    /// Only rows of this router; of `router`, `interface` and `route`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
+    /// Rows of what is in force instead of objects: of `router` [`crate::view::RouterRow`], of `route`
+    /// [`crate::view::RouteRow`], of `dvr_mac` [`crate::view::DvrMacRow`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_force: bool,
     /// Only rows with this address: of `mac` a MAC, of `binding` an IP address or a MAC, of `flood` a peer's IP address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -205,13 +212,13 @@ pub struct List {
 impl List {
     /// Every row of a noun.
     pub fn all(of: Noun) -> Self {
-        Self { of, bridge: None, address: None, source: None, after: None, limit: None }
+        Self { of, bridge: None, router: None, in_force: false, address: None, source: None, after: None, limit: None }
     }
 }
 
 /// What can be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Noun {
     /// [`crate::object::Bridge`] rows.
     Bridge,
@@ -223,6 +230,14 @@ pub enum Noun {
     Peer,
     /// [`crate::object::Endpoint`] rows.
     Endpoint,
+    /// [`crate::object::Router`] rows.
+    Router,
+    /// [`crate::object::Interface`] rows.
+    Interface,
+    /// [`crate::object::Route`] rows.
+    Route,
+    /// [`crate::object::DvrMac`] rows.
+    DvrMac,
     /// [`crate::view::MacRow`]: MACs configured and learned.
     Mac,
     /// [`crate::view::BindingRow`]: addresses and who has them, configured and learned.
@@ -241,6 +256,10 @@ impl From<Kind> for Noun {
             Kind::Segment => Noun::Segment,
             Kind::Peer => Noun::Peer,
             Kind::Endpoint => Noun::Endpoint,
+            Kind::Router => Noun::Router,
+            Kind::Interface => Noun::Interface,
+            Kind::Route => Noun::Route,
+            Kind::DvrMac => Noun::DvrMac,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! An object is whole: a put replaces it. Ports are not here; they are known at boot, from `weir.toml`.
 
 use crate::id::{AllowedPair, IpPrefix, Location, Mac, Name, SegmentId};
+pub use crate::routing::{DvrMac, Interface, Route, Router};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -238,7 +239,7 @@ pub struct Endpoint {
 
 /// What kinds of object there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// [`Bridge`]; its id is its name.
     Bridge,
@@ -250,11 +251,29 @@ pub enum Kind {
     Peer,
     /// [`Endpoint`]; its id is BRIDGE/MAC.
     Endpoint,
+    /// [`Router`]; its id is its name.
+    Router,
+    /// [`Interface`]; its id is ROUTER/BRIDGE.
+    Interface,
+    /// [`Route`]; its id is ROUTER/PREFIX.
+    Route,
+    /// [`DvrMac`]; its id is its MAC.
+    DvrMac,
 }
 
 impl Kind {
     /// All kinds, each before those that refer to it.
-    pub const ALL: [Kind; 5] = [Kind::Bridge, Kind::Vtep, Kind::Segment, Kind::Peer, Kind::Endpoint];
+    pub const ALL: [Kind; 9] = [
+        Kind::Bridge,
+        Kind::Vtep,
+        Kind::Segment,
+        Kind::Peer,
+        Kind::Endpoint,
+        Kind::Router,
+        Kind::Interface,
+        Kind::Route,
+        Kind::DvrMac,
+    ];
 
     /// The kind's one word.
     pub fn as_str(self) -> &'static str {
@@ -264,6 +283,10 @@ impl Kind {
             Kind::Segment => "segment",
             Kind::Peer => "peer",
             Kind::Endpoint => "endpoint",
+            Kind::Router => "router",
+            Kind::Interface => "interface",
+            Kind::Route => "route",
+            Kind::DvrMac => "dvr_mac",
         }
     }
 }
@@ -278,13 +301,13 @@ impl FromStr for Kind {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         let kind = Kind::ALL.into_iter().find(|k| k.as_str() == s);
-        kind.ok_or_else(|| format!("expected bridge, vtep, segment, peer or endpoint, found {s}"))
+        kind.ok_or_else(|| format!("expected one of {}, found {s}", Kind::ALL.map(Kind::as_str).join(", ")))
     }
 }
 
 /// Any object, tagged by its kind: `{"bridge": {"name": "red"}}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Object {
     /// A bridge.
     Bridge(Bridge),
@@ -296,6 +319,14 @@ pub enum Object {
     Peer(Peer),
     /// An endpoint.
     Endpoint(Endpoint),
+    /// A router.
+    Router(Router),
+    /// An interface.
+    Interface(Interface),
+    /// A route.
+    Route(Route),
+    /// A DVR MAC.
+    DvrMac(DvrMac),
 }
 
 impl Object {
@@ -307,6 +338,10 @@ impl Object {
             Object::Segment(_) => Kind::Segment,
             Object::Peer(_) => Kind::Peer,
             Object::Endpoint(_) => Kind::Endpoint,
+            Object::Router(_) => Kind::Router,
+            Object::Interface(_) => Kind::Interface,
+            Object::Route(_) => Kind::Route,
+            Object::DvrMac(_) => Kind::DvrMac,
         }
     }
 
@@ -318,6 +353,10 @@ impl Object {
             Object::Segment(o) => o.id.to_string(),
             Object::Peer(o) => format!("{}/{}", o.segment, o.address),
             Object::Endpoint(o) => format!("{}/{}", o.bridge, o.mac),
+            Object::Router(o) => o.name.to_string(),
+            Object::Interface(o) => format!("{}/{}", o.router, o.bridge),
+            Object::Route(o) => format!("{}/{}", o.router, o.prefix),
+            Object::DvrMac(o) => o.mac.to_string(),
         }
     }
 
@@ -362,17 +401,33 @@ pub struct State {
     /// The endpoints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoint: Vec<Endpoint>,
+    /// The routers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub router: Vec<Router>,
+    /// Their interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interface: Vec<Interface>,
+    /// Their routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<Route>,
+    /// The gateways' DVR MACs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dvr_mac: Vec<DvrMac>,
 }
 
 impl State {
     /// Every object, each kind before those that refer to it.
     pub fn into_objects(self) -> impl Iterator<Item = Object> {
-        let Self { bridge, vtep, segment, peer, endpoint } = self;
+        let Self { bridge, vtep, segment, peer, endpoint, router, interface, route, dvr_mac } = self;
         (bridge.into_iter().map(Object::Bridge))
             .chain(vtep.into_iter().map(Object::Vtep))
             .chain(segment.into_iter().map(Object::Segment))
             .chain(peer.into_iter().map(Object::Peer))
             .chain(endpoint.into_iter().map(Object::Endpoint))
+            .chain(router.into_iter().map(Object::Router))
+            .chain(interface.into_iter().map(Object::Interface))
+            .chain(route.into_iter().map(Object::Route))
+            .chain(dvr_mac.into_iter().map(Object::DvrMac))
     }
 }
 
@@ -386,6 +441,10 @@ impl FromIterator<Object> for State {
                 Object::Segment(o) => state.segment.push(o),
                 Object::Peer(o) => state.peer.push(o),
                 Object::Endpoint(o) => state.endpoint.push(o),
+                Object::Router(o) => state.router.push(o),
+                Object::Interface(o) => state.interface.push(o),
+                Object::Route(o) => state.route.push(o),
+                Object::DvrMac(o) => state.dvr_mac.push(o),
             }
         }
         state
@@ -414,14 +473,35 @@ mod tests {
     fn a_state_keeps_every_object() {
         let text = r#"{"bridge":[{"name":"red"}],"segment":[{"id":"vlan/lan0/100","bridge":"red"}],
             "peer":[{"segment":"vxlan/7","address":"192.0.2.2"}],
-            "endpoint":[{"bridge":"red","mac":"02:00:00:00:00:01","location":"vxlan/7/192.0.2.2"}]}"#;
+            "endpoint":[{"bridge":"red","mac":"02:00:00:00:00:01","location":"vxlan/7/192.0.2.2"}],
+            "dvr_mac":[{"mac":"02:00:5e:01:00:01","own":true}],"route":[{"router":"r1","prefix":"::/0","blackhole":true}],
+            "interface":[{"router":"r1","bridge":"red","mac":"02:00:5e:00:00:01","addresses":["10.0.0.1/24"]}],
+            "router":[{"name":"r1"}]}"#;
         let state: State = serde_json::from_str(text).unwrap();
         let again: State = state.clone().into_objects().collect();
         assert_eq!(state, again);
         let ids: Vec<_> = state.into_objects().map(|o| o.key().to_string()).collect();
         assert_eq!(
             ids,
-            ["bridge red", "segment vlan/lan0/100", "peer vxlan/7/192.0.2.2", "endpoint red/02:00:00:00:00:01"]
+            [
+                "bridge red",
+                "segment vlan/lan0/100",
+                "peer vxlan/7/192.0.2.2",
+                "endpoint red/02:00:00:00:00:01",
+                "router r1",
+                "interface r1/red",
+                "route r1/::/0",
+                "dvr_mac 02:00:5e:01:00:01"
+            ]
         );
+    }
+
+    #[test]
+    fn a_kind_is_the_same_parsed_printed_and_in_json() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        assert!("gateway".parse::<Kind>().unwrap_err().contains("route, dvr_mac, found gateway"));
     }
 }

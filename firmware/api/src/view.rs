@@ -1,6 +1,6 @@
 //! What the firmware knows and counts. Names are stable, and the same in JSON, tables and metrics; units are in them.
 
-use crate::id::{Location, Mac, Name, SegmentId};
+use crate::id::{IpPrefix, Location, Mac, Name, SegmentId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -218,6 +218,108 @@ impl Origin {
             Self::Vlan => "vlan",
             Self::Peer => "peer",
             Self::Endpoint => "endpoint",
+        }
+    }
+}
+
+/// A router, and how much it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterRow {
+    /// The router's name.
+    pub name: Name,
+    /// As [`crate::object::Router`] has it.
+    pub mss_clamp: bool,
+    /// As [`crate::object::Router`] has it.
+    pub icmp_limit: u32,
+    /// How many interfaces it has.
+    pub interfaces: u64,
+    /// How many configured routes.
+    pub routes: u64,
+}
+
+/// A route that a router forwards by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteRow {
+    /// The router's name.
+    pub router: Name,
+    /// Where to.
+    pub prefix: IpPrefix,
+    /// Why there is such a route.
+    pub origin: RouteOrigin,
+    /// Of a connected one, the bridge that the net is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<Name>,
+    /// The next hops, of which a flow takes one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<NextHopRow>,
+    /// Whether what goes there is dropped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blackhole: bool,
+}
+
+/// A next hop of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NextHopRow {
+    /// Its address.
+    pub address: IpAddr,
+    /// The bridge that it is on; the interface to it is ROUTER/BRIDGE.
+    pub bridge: Name,
+}
+
+/// Why a router has a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteOrigin {
+    /// It is the net of an interface.
+    Connected,
+    /// It is a route of the desired state.
+    Configured,
+    /// External interfaces have gateways.
+    External,
+}
+
+impl RouteOrigin {
+    /// Its one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Configured => "configured",
+            Self::External => "external",
+        }
+    }
+}
+
+/// The DVR MAC of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DvrMacRow {
+    /// The MAC.
+    pub mac: Mac,
+    /// Whether it is this gateway's own.
+    pub own: bool,
+    /// How it is known.
+    pub source: DvrMacSource,
+}
+
+/// How a DVR MAC is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DvrMacSource {
+    /// An operator said so.
+    Configured,
+    /// It is that of the first port, since no own one is configured.
+    Port,
+}
+
+impl DvrMacSource {
+    /// Its one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configured => "configured",
+            Self::Port => "port",
         }
     }
 }

@@ -13,6 +13,9 @@ use weir_api::id::Name;
 use weir_api::message::{Applied, Error, Fault, Op, code};
 use weir_api::object::{Key, Kind, Object};
 
+/// The most DVR MACs: one for each gateway.
+pub const DVR_MACS: usize = 4096;
+
 /// One object that is different now.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -157,14 +160,14 @@ fn judge(state: &Desired, ports: &[Name], changes: &[Change], origins: &[usize])
                 let message = format!("{}: {why}", change.key);
                 fault(code::INVALID_STATE, message, format!("ops[{i}].put.{}.{field}", change.key.kind()), value)
             })?;
-        } else if let (Some(referrer), Some(i)) = (rules::referrer(state, &change.key), at(n)) {
+        } else if let (Some(referrer), Some(i)) = (rules::referrer(state, &change.key, change.old.as_deref()), at(n)) {
             let why = format!("{} is still needed by {referrer}", change.key);
             return Err(fault(code::INVALID_STATE, why, format!("ops[{i}].delete.id"), change.key.id()));
         }
     }
     // A replaced whole state may leave nothing behind that refers to what it deleted.
     for change in changes.iter().skip(origins.len()) {
-        if let Some(referrer) = rules::referrer(state, &change.key) {
+        if let Some(referrer) = rules::referrer(state, &change.key, change.old.as_deref()) {
             let why = format!("{referrer} needs {}, which the whole state does not have", change.key);
             return Err(fault(code::INVALID_STATE, why, "ops", referrer.id()));
         }
@@ -178,12 +181,20 @@ fn capacities(state: &Desired, limits: &Tables) -> Result<(), Error> {
         (Kind::Vtep, "vteps", limits.vteps),
         (Kind::Segment, "segments", limits.segments),
         (Kind::Endpoint, "endpoints", limits.endpoints),
+        (Kind::Router, "routers", limits.routers),
+        (Kind::Interface, "interfaces", limits.interfaces),
+        (Kind::Route, "routes", limits.routes),
     ] {
         let count = state.count(kind);
         if count > capacity as usize {
             let why = format!("there would be {count} {key}; tables.{key} in weir.toml allows {capacity}");
             return Err(fault(code::INVALID_STATE, why, "ops", count));
         }
+    }
+    let count = state.count(Kind::DvrMac);
+    if count > DVR_MACS {
+        let why = format!("there would be {count} DVR MACs, and {DVR_MACS} are the most");
+        return Err(fault(code::INVALID_STATE, why, "ops", count));
     }
     Ok(())
 }

@@ -136,9 +136,9 @@ fn refused(refusal: Refusal, changes: &[Change], origins: &[usize]) -> Error {
     let (path, value) = match &refusal {
         Refusal::Full(table) => ("ops".to_owned(), (*table).to_owned()),
         Refusal::Meshes => ("ops".to_owned(), MESHES.to_string()),
-        Refusal::Taken { change, ip, address, .. } => {
+        Refusal::Taken { change, field, value, .. } => {
             let op = origins.get(*change).copied().unwrap_or(*change);
-            (format!("ops[{op}].put.endpoint.ips[{ip}]"), address.to_string())
+            (format!("ops[{op}].put.{field}"), value.clone())
         }
     };
     let message = match &refusal {

@@ -3,8 +3,11 @@
 //! Owns: storage and indexes, kept equal by one function, [`Desired::set`]. Judges nothing: that is
 //! [`super::rules`]. A change costs what it touches, whatever else there is.
 
+pub mod routing;
+
 use super::key::ObjectKey;
 use super::table::Table;
+use routing::Routing;
 use rustc_hash::FxHashMap;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +15,7 @@ use std::hash::Hash;
 use std::mem::{replace, take};
 use std::net::IpAddr;
 use weir_api::id::{AllowedPair, Location, Mac, Name, SegmentId};
-use weir_api::object::{Bridge, Endpoint, Kind, Object, Peer, Segment, Vtep};
+use weir_api::object::{Bridge, DvrMac, Endpoint, Kind, Object, Peer, Segment, Vtep};
 
 /// What is kept of an endpoint besides its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +46,7 @@ pub struct Desired {
     /// With the mesh of each that names one.
     pub(super) peers: Table<SegmentId, BTreeMap<IpAddr, Option<Name>>>,
     pub(super) endpoints: Table<Name, BTreeMap<Mac, Host>>,
+    pub(super) routing: Routing,
     peer_count: usize,
     endpoint_count: usize,
     pub(super) segments_of_bridge: BTreeMap<Name, BTreeSet<SegmentId>>,
@@ -64,6 +68,10 @@ impl Desired {
             Kind::Segment => self.segments.len(),
             Kind::Peer => self.peer_count,
             Kind::Endpoint => self.endpoint_count,
+            Kind::Router => self.routing.routers().len(),
+            Kind::Interface => self.routing.counts().0,
+            Kind::Route => self.routing.counts().1,
+            Kind::DvrMac => self.routing.dvr_macs().len(),
         }
     }
 
@@ -80,6 +88,16 @@ impl Desired {
             ObjectKey::Endpoint(bridge, mac) => {
                 self.endpoints.get(bridge)?.get(mac).map(|host| endpoint(bridge, *mac, host.clone()))
             }
+            ObjectKey::Router(name) => self.routing.routers().get(name).cloned().map(Object::Router),
+            ObjectKey::Interface(router, bridge) => {
+                self.routing.interface(router, bridge).cloned().map(Object::Interface)
+            }
+            ObjectKey::Route(router, prefix) => {
+                self.routing.route(router, *prefix).map(|target| routing::route(router, *prefix, target))
+            }
+            ObjectKey::DvrMac(mac) => {
+                self.routing.dvr_macs().get(mac).map(|own| Object::DvrMac(DvrMac { mac: *mac, own: *own }))
+            }
         }
     }
 
@@ -92,6 +110,10 @@ impl Desired {
             Object::Segment(o) => self.segments.get(&o.id) == Some(o),
             Object::Peer(o) => self.peers.get(&o.segment).and_then(|p| p.get(&o.address)) == Some(&o.mesh),
             Object::Endpoint(o) => return self.put_endpoint(o),
+            Object::Router(o) => self.routing.routers().get(&o.name) == Some(o),
+            Object::Interface(o) => self.routing.interface(&o.router, &o.bridge) == Some(o),
+            Object::Route(o) => return self.routing.put_route(o),
+            Object::DvrMac(o) => self.routing.dvr_macs().get(&o.mac) == Some(&o.own),
         };
         if same { Put::Same } else { Put::Set(self.set(key, Some(object.clone()))) }
     }
@@ -132,6 +154,12 @@ impl Desired {
             .chain(self.segments.keys().cloned().map(ObjectKey::Segment))
             .chain(self.peers.iter().flat_map(|(s, all)| all.keys().map(|a| ObjectKey::Peer(s.clone(), *a))))
             .chain(self.endpoints.iter().flat_map(|(b, all)| all.keys().map(|m| ObjectKey::Endpoint(b.clone(), *m))))
+            .chain(self.routing.keys())
+    }
+
+    /// Routers, interfaces, routes and DVR MACs.
+    pub fn routing(&self) -> &Routing {
+        &self.routing
     }
 
     /// A bridge's endpoints, if it has any.
@@ -177,6 +205,19 @@ impl Desired {
                 Put::Set(old) => old,
             },
             (ObjectKey::Endpoint(bridge, mac), None) => self.remove_endpoint(bridge, *mac),
+            (ObjectKey::Router(name), Some(Object::Router(o))) => self.routing.set_router(name, Some(o)),
+            (ObjectKey::Router(name), None) => self.routing.set_router(name, None),
+            (ObjectKey::Interface(router, bridge), Some(Object::Interface(o))) => {
+                self.routing.set_interface(router, bridge, Some(o))
+            }
+            (ObjectKey::Interface(router, bridge), None) => self.routing.set_interface(router, bridge, None),
+            (ObjectKey::Route(..), Some(Object::Route(o))) => match self.routing.put_route(&o) {
+                Put::Same => Some(Object::Route(o)),
+                Put::Set(old) => old,
+            },
+            (ObjectKey::Route(router, prefix), None) => self.routing.remove_route(router, *prefix),
+            (ObjectKey::DvrMac(mac), Some(Object::DvrMac(o))) => self.routing.set_dvr_mac(*mac, Some(o)),
+            (ObjectKey::DvrMac(mac), None) => self.routing.set_dvr_mac(*mac, None),
             (key, Some(object)) => panic!("{key} is not the key of {object:?}"),
         }
     }

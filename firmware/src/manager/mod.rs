@@ -14,6 +14,7 @@ pub mod key;
 pub mod numbers;
 pub mod pages;
 mod reach;
+mod routing;
 pub mod rules;
 pub mod table;
 #[cfg(test)]
@@ -224,7 +225,11 @@ impl Manager {
     }
 
     fn list(&mut self, list: &List) -> Result<Page, Error> {
-        match (pages::kind(list.of), list.of) {
+        let kind = pages::kind(list.of);
+        if kind.is_none() {
+            pages::no_routing(list)?;
+        }
+        match (kind, list.of) {
             (Some(kind), _) => pages::objects(&self.configuration, kind, list),
             (None, Noun::Mac | Noun::Binding) => {
                 facts::list(&self.configuration, &mut self.crew, self.ports.len(), list, &mut self.kept)

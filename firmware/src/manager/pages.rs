@@ -4,6 +4,10 @@
 //! what was handed out before. A page costs its rows, not what stands before them; with a `bridge`, segments and peers
 //! cost those of the bridge.
 
+mod routing;
+
+pub use routing::no_routing;
+
 use super::batch::fault;
 use super::configuration::Configuration;
 use super::desired::{Desired, endpoint};
@@ -80,8 +84,12 @@ pub fn page(generation: u64, limit: usize, mut rows: impl Iterator<Item = (Strin
 /// # Errors
 /// `INVALID_PARAMS` for a cursor or a filter that does not fit the noun, `NOT_FOUND` for a bridge that is not there.
 pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result<Page, Error> {
+    if let Kind::Router | Kind::Interface | Kind::Route | Kind::DvrMac = kind {
+        return routing::list(configuration, kind, list);
+    }
     let state = configuration.desired();
     no_facts(list)?;
+    no_routing(list)?;
     let limit = limit(list)?;
     let bridge = bridge(state, list)?;
     if let (Kind::Vtep, Some(name)) = (kind, &bridge) {
@@ -116,7 +124,7 @@ pub fn objects(configuration: &Configuration, kind: Kind, list: &List) -> Result
                 Object::Peer(Peer { segment: segment.clone(), address, mesh: mesh.clone() })
             }))
         }
-        (Kind::Endpoint, after) => {
+        (_, after) => {
             let after = after
                 .as_ref()
                 .and_then(|k| if let ObjectKey::Endpoint(b, m) = k { Some((b.clone(), *m)) } else { None });
@@ -160,6 +168,10 @@ fn value(object: &Object) -> Value {
         Object::Segment(o) => serde_json::to_value(o),
         Object::Peer(o) => serde_json::to_value(o),
         Object::Endpoint(o) => serde_json::to_value(o),
+        Object::Router(o) => serde_json::to_value(o),
+        Object::Interface(o) => serde_json::to_value(o),
+        Object::Route(o) => serde_json::to_value(o),
+        Object::DvrMac(o) => serde_json::to_value(o),
     };
     // Maps with keys that are no strings are all that JSON cannot say; an object's are strings.
     json.unwrap_or(Value::Null)
@@ -173,6 +185,10 @@ pub fn kind(noun: Noun) -> Option<Kind> {
         Noun::Segment => Some(Kind::Segment),
         Noun::Peer => Some(Kind::Peer),
         Noun::Endpoint => Some(Kind::Endpoint),
+        Noun::Router => Some(Kind::Router),
+        Noun::Interface => Some(Kind::Interface),
+        Noun::Route => Some(Kind::Route),
+        Noun::DvrMac => Some(Kind::DvrMac),
         Noun::Mac | Noun::Binding | Noun::Flood | Noun::Neighbour => None,
     }
 }

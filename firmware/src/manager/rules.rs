@@ -3,10 +3,12 @@
 //! Owns: the rules, each judged for one object against all others. A rule costs the same however many objects there
 //! are. Errors say what is wrong and with which field; where in the batch it stands is the caller's to add.
 
+mod routing;
+
 use super::desired::{Desired, Host};
 use super::key::ObjectKey;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use weir_api::id::{AllowedPair, IpPrefix, Name, SegmentId};
+use std::net::IpAddr;
+use weir_api::id::{AllowedPair, IpPrefix, Mac, Name, SegmentId};
 use weir_api::object::{Bridge, Object, Segment, Tpid, Vtep};
 use weir_pipelines::tables::NEXT_HOPS;
 
@@ -37,19 +39,23 @@ pub fn judge(state: &Desired, ports: &[Name], key: &ObjectKey) -> Result<(), Bro
         ObjectKey::Peer(segment, address) => peer(state, segment, *address),
         ObjectKey::Endpoint(bridge, mac) => {
             let host = state.endpoints.get(bridge).and_then(|hosts| hosts.get(mac));
-            host.map_or(Ok(()), |host| endpoint(state, bridge, host))
+            host.map_or(Ok(()), |host| endpoint(state, bridge, *mac, host))
         }
+        ObjectKey::Router(_) => Ok(()),
+        ObjectKey::Interface(router, bridge) => routing::interface(state, router, bridge),
+        ObjectKey::Route(router, prefix) => routing::route(state, router, *prefix),
+        ObjectKey::DvrMac(mac) => routing::dvr_mac(&state.routing, *mac),
     }
 }
 
-/// Who still refers to an object that is gone; one of them, in the form `segment vxlan/7`.
-pub fn referrer(state: &Desired, gone: &ObjectKey) -> Option<ObjectKey> {
+/// Who still refers to an object that is gone and was `before`; one of them, in the form `segment vxlan/7`.
+pub fn referrer(state: &Desired, gone: &ObjectKey, before: Option<&Object>) -> Option<ObjectKey> {
     match gone {
         ObjectKey::Bridge(name) => {
             let segment = state.segments_of_bridge.get(name).and_then(|s| s.first());
             segment.map(|s| ObjectKey::Segment(s.clone())).or_else(|| {
-                let mac = state.endpoints.get(name)?.keys().next()?;
-                Some(ObjectKey::Endpoint(name.clone(), *mac))
+                let mac = state.endpoints.get(name).and_then(|hosts| hosts.keys().next());
+                mac.map(|mac| ObjectKey::Endpoint(name.clone(), *mac)).or_else(|| routing::on_bridge(state, name))
             })
         }
         ObjectKey::Vtep(name) => {
@@ -59,7 +65,9 @@ pub fn referrer(state: &Desired, gone: &ObjectKey) -> Option<ObjectKey> {
             let peer = state.peers.get(id).and_then(|p| p.keys().next());
             peer.map(|a| ObjectKey::Peer(id.clone(), *a)).or_else(|| any_endpoint_on(state, id, None))
         }
-        ObjectKey::Peer(..) | ObjectKey::Endpoint(..) => None,
+        ObjectKey::Router(name) => routing::needs_router(state, name),
+        ObjectKey::Interface(..) => routing::stranded(state, before?).map(|(route, _)| route),
+        ObjectKey::Peer(..) | ObjectKey::Endpoint(..) | ObjectKey::Route(..) | ObjectKey::DvrMac(_) => None,
     }
 }
 
@@ -99,6 +107,10 @@ pub fn judge_before(state: &Desired, key: &ObjectKey, before: &Object) -> Result
                 None => Ok(()),
             }
         }
+        (ObjectKey::Interface(..), Object::Interface(_)) => match routing::stranded(state, before) {
+            Some((route, Broken { value, why, .. })) => broken("addresses", value, format!("{route} needs it: {why}")),
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }
@@ -201,15 +213,6 @@ fn names_net(net: IpPrefix, address: IpAddr) -> bool {
             length < 31 && [0, host_bits].contains(&(v4.to_bits() & host_bits))
         }
         IpAddr::V6(v6) => length < 127 && v6.to_bits() & u128::MAX.checked_shr(length).unwrap_or(0) == 0,
-    }
-}
-
-/// A prefix's first address: no bits behind it.
-fn net_of(prefix: IpPrefix) -> IpAddr {
-    let length = u32::from(prefix.length());
-    match prefix.address() {
-        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & !u32::MAX.checked_shr(length).unwrap_or(0)).into(),
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::MAX.checked_shr(length).unwrap_or(0)).into(),
     }
 }
 
@@ -348,7 +351,7 @@ pub fn no_route(state: &Desired, key: &ObjectKey) -> Option<String> {
     (!reached).then(|| format!("{key} is outside the net of vtep {name}, {}, which has no gateway", vtep.address))
 }
 
-fn endpoint(state: &Desired, bridge: &Name, host: &Host) -> Result<(), Broken> {
+fn endpoint(state: &Desired, bridge: &Name, mac: Mac, host: &Host) -> Result<(), Broken> {
     let location = &host.location;
     if !state.bridges.contains_key(bridge) {
         return broken("bridge", bridge, format!("there is no bridge {bridge}"));
@@ -365,7 +368,8 @@ fn endpoint(state: &Desired, bridge: &Name, host: &Host) -> Result<(), Broken> {
         remote(state, "location", &location.segment, address)?;
     }
     ips(&host.ips)?;
-    allowed_pairs(&host.allowed_pairs)
+    allowed_pairs(&host.allowed_pairs)?;
+    routing::endpoint(state, bridge, mac, host)
 }
 
 /// The most addresses of an endpoint, and the most allowed pairs.
@@ -396,9 +400,9 @@ fn allowed_pairs(pairs: &[AllowedPair]) -> Result<(), Broken> {
         if pairs[..n].contains(pair) {
             return broken(&field, pair, format!("{pair} is among its allowed pairs already"));
         }
-        let first = net_of(prefix);
-        if first != address {
-            let why = format!("{prefix} has bits behind its prefix: write {first}/{}, or {address}", prefix.length());
+        let first = prefix.net();
+        if first != prefix {
+            let why = format!("{prefix} has bits behind its prefix: write {first}, or {address}");
             return broken(&field, pair, why);
         }
         let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());

@@ -1,9 +1,9 @@
 //! From the desired state to what the packet path reads: the only translator.
 //!
 //! Owns: the numbers of bridges, vteps, segments and meshes (those of peers are [`super::reach`]'s, who may hold an address is
-//! [`super::claims`]'), and the order of edits on a [`Snapshot`]: first what goes, then numbers, then what comes. Takes a
-//! state that [`super::rules`] found right, but for one rule that it judges itself, since the snapshot has the index for
-//! it: an address is of one endpoint of a bridge. Costs what the batch touches, and for a segment that changes its bridge
+//! [`super::claims`]', routers are [`super::routing`]'s), and the order of edits on a [`Snapshot`]: first what goes, then
+//! numbers, then what comes. Takes a state that [`super::rules`] found right, but for one rule that it judges itself, since
+//! the snapshot has the index for it: an address is of one endpoint of a bridge, or of an interface. Costs what the batch touches, and for a segment that changes its bridge
 //! or vtep, or a bridge that changes whom it floods to, what is on it.
 
 use super::batch::Change;
@@ -12,6 +12,7 @@ use super::desired::{Desired, Host};
 use super::key::ObjectKey;
 use super::numbers::Numbers;
 use super::reach::{Place, Reach, Shift, shifted};
+use super::routing::Routers;
 use crate::config::Tables;
 use rustc_hash::FxHashSet;
 use std::collections::{BTreeMap, HashMap};
@@ -21,7 +22,7 @@ use std::net::IpAddr;
 use weir_api::id::{Mac, Name, SegmentId};
 use weir_api::object::{AcceptFrom, FloodList, Object, Tpid, UnknownUnicast};
 use weir_pipelines::tables as path;
-use weir_pipelines::tables::{BridgeId, Encap, MeshId, PortId, SegmentIx, Snapshot, VtepIx};
+use weir_pipelines::tables::{BridgeId, Encap, InterfaceIx, MeshId, PortId, RouterIx, SegmentIx, Snapshot, VtepIx};
 use weir_pipelines::wire::{MacAddr, VlanId, Vni};
 
 /// Why a right state cannot be translated.
@@ -31,12 +32,14 @@ pub enum Refusal {
     Full(&'static str),
     /// There are more names of meshes than [`MESHES`].
     Meshes,
-    /// An endpoint has an address that is another's.
+    /// An endpoint or an interface has an address that is an endpoint's.
     Taken {
         /// The number of the change.
         change: usize,
-        /// The number of the address among the endpoint's.
-        ip: usize,
+        /// Where in the object the address stands, or what gives it: `endpoint.ips[1]`.
+        field: String,
+        /// What stands there.
+        value: String,
         /// The address.
         address: IpAddr,
         /// Whose it is.
@@ -94,6 +97,7 @@ pub struct Translator {
     meshes: Numbers<Name, u32>,
     reach: Reach,
     claims: Claims,
+    routers: Routers,
 }
 
 impl Translator {
@@ -108,6 +112,7 @@ impl Translator {
             meshes: Numbers::new(MESHES, MESHES),
             reach: Reach::new(limits),
             claims: Claims::new(limits),
+            routers: Routers::new(limits),
         }
     }
 
@@ -190,6 +195,9 @@ impl Translator {
             Some(path::Location { segment: place.segment, peer: reach.number(place.peer) })
         };
         self.claims.settle(&mut next, claims, state, at)?;
+        let bridges = &self.bridges;
+        let bridge = |name: &Name| bridges.get(name).map(|(n, _)| BridgeId(n as u16));
+        self.routers.edit(&mut next, state, changes, bridge)?;
         Ok(next)
     }
 
@@ -202,6 +210,7 @@ impl Translator {
         self.meshes.keep();
         self.reach.keep();
         self.claims.keep();
+        self.routers.keep();
     }
 
     /// What was prepared is forgotten.
@@ -212,6 +221,7 @@ impl Translator {
         self.meshes.undo();
         self.reach.undo();
         self.claims.undo();
+        self.routers.undo();
     }
 
     /// What is on segments that change their bridge or vtep, and has to leave and come back with them; and the endpoints of
@@ -458,7 +468,8 @@ impl Translator {
                     Taken::By(ip, owner) => {
                         let owner = Mac::try_from(owner.0).unwrap_or(mac);
                         let owner = ObjectKey::Endpoint(name.clone(), owner);
-                        Refusal::Taken { change: comer.change, ip, address: ips[ip], owner }
+                        let (address, field) = (ips[ip], format!("endpoint.ips[{ip}]"));
+                        Refusal::Taken { change: comer.change, field, value: address.to_string(), address, owner }
                     }
                     Taken::Full => Refusal::Full("tables.endpoints"),
                 })?;
@@ -510,6 +521,16 @@ impl Translator {
     /// The name of a numbered mesh, for every number in use.
     pub fn mesh_names(&self) -> HashMap<MeshId, Name> {
         self.meshes.iter().map(|(name, n, _)| (MeshId(n as u16 + 1), name.clone())).collect()
+    }
+
+    /// The name of a numbered router, for every number in use.
+    pub fn router_names(&self) -> HashMap<RouterIx, Name> {
+        self.routers.router_names()
+    }
+
+    /// The router and bridge of a numbered interface, for every number in use.
+    pub fn interface_ids(&self) -> HashMap<InterfaceIx, (Name, Name)> {
+        self.routers.interface_ids()
     }
 
     /// The id of a numbered segment, for every number in use.

@@ -86,11 +86,14 @@ fn worker(core: u32, report: &Report) -> WorkerStats {
 pub fn tables(configuration: &Configuration, limits: &Tables, reports: &[Box<Report>]) -> BTreeMap<String, TableStats> {
     let desired = configuration.desired();
     let fullest = |count: fn(&Report) -> u64| reports.iter().map(|r| count(r)).max().unwrap_or(0);
-    let rows: [(&str, u64, u32); 9] = [
+    let rows: [(&str, u64, u32); 12] = [
         ("bridges", desired.count(Kind::Bridge) as u64, limits.bridges),
         ("vteps", desired.count(Kind::Vtep) as u64, limits.vteps),
         ("segments", desired.count(Kind::Segment) as u64, limits.segments),
         ("endpoints", desired.count(Kind::Endpoint) as u64, limits.endpoints),
+        ("routers", desired.count(Kind::Router) as u64, limits.routers),
+        ("interfaces", desired.count(Kind::Interface) as u64, limits.interfaces),
+        ("routes", desired.count(Kind::Route) as u64, limits.routes),
         ("peers", configuration.translator().peer_count() as u64, limits.peers),
         ("macs", fullest(|r| r.macs), limits.macs),
         ("bindings", fullest(|r| r.bindings), limits.bindings),

@@ -214,7 +214,7 @@ mod tests {
             ),
             (r#"{"put":{"bridge":{"name":"red","colour":1}}}"#, "ops[0].put.bridge.colour", "1"),
             (r#"{"put":{"bridge":{"name":"red","mac_limit":-1}}}"#, "ops[0].put.bridge.mac_limit", "-1"),
-            (r#"{"put":{"router":{}}}"#, "ops[0].put", r#"{"router":{}}"#),
+            (r#"{"put":{"nat":{}}}"#, "ops[0].put", r#"{"nat":{}}"#),
         ] {
             let (id, code, message, path, value) = refused(&apply(op));
             assert_eq!((id, code), (Some(4), code::INVALID_PARAMS), "{message}");

@@ -19,7 +19,7 @@ use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use weir_api::object::Object;
+use weir_api::object::{Kind, Object};
 
 /// `KIND ID` → the object as JSON. Endpoints are not among them.
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
@@ -192,7 +192,7 @@ impl Store {
     /// What is not in the table of endpoints.
     fn objects(&self, read: &ReadTransaction) -> Result<Vec<Object>, StoreError> {
         let table = read.open_table(OBJECTS).map_err(|e| self.error(e))?;
-        let mut by_kind: [Vec<Object>; 5] = Default::default();
+        let mut by_kind: [Vec<Object>; Kind::ALL.len()] = Default::default();
         for row in table.iter().map_err(|e| self.error(e))? {
             let (key, value) = row.map_err(|e| self.error(e))?;
             let object: Object = serde_json::from_slice(value.value())

@@ -128,6 +128,10 @@ pub(crate) fn fields(object: &Object) -> Map<String, Value> {
         Object::Segment(o) => serde_json::to_value(o),
         Object::Peer(o) => serde_json::to_value(o),
         Object::Endpoint(o) => serde_json::to_value(o),
+        Object::Router(o) => serde_json::to_value(o),
+        Object::Interface(o) => serde_json::to_value(o),
+        Object::Route(o) => serde_json::to_value(o),
+        Object::DvrMac(o) => serde_json::to_value(o),
     };
     match value {
         Ok(Value::Object(fields)) => fields,
@@ -204,5 +208,9 @@ fn object(kind: Kind, row: Value) -> Result<Object, Failure> {
         Kind::Segment => Object::Segment(typed(row, "list")?),
         Kind::Peer => Object::Peer(typed(row, "list")?),
         Kind::Endpoint => Object::Endpoint(typed(row, "list")?),
+        Kind::Router => Object::Router(typed(row, "list")?),
+        Kind::Interface => Object::Interface(typed(row, "list")?),
+        Kind::Route => Object::Route(typed(row, "list")?),
+        Kind::DvrMac => Object::DvrMac(typed(row, "list")?),
     })
 }

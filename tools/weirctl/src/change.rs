@@ -5,6 +5,7 @@
 
 use crate::cli::{Add, BridgeFields, Del, EndpointFields, HostKey, PeerKey, SegmentFields, Set, VtepFields};
 use crate::failure::Failure;
+use crate::routing;
 use crate::session::Session;
 use std::net::IpAddr;
 use weir_api::id::{AllowedPair, Location, Name};
@@ -51,6 +52,10 @@ pub fn new_object(add: &Add) -> Result<Object, Failure> {
         }
         Add::Endpoint(a) => endpoint(&a.key, &a.location, &a.ip, &a.allowed_pair),
         Add::Mac(a) => endpoint(&a.key, &a.location, &[], &[]),
+        Add::Router(a) => Object::Router(routing::new_router(&a.name, &a.fields)),
+        Add::Interface(a) => Object::Interface(routing::new_interface(a)),
+        Add::Route(a) => Object::Route(routing::new_route(a)),
+        Add::DvrMac(a) => Object::DvrMac(routing::new_dvr_mac(a)),
         Add::Port(_) => return Err(ports()),
     })
 }
@@ -65,6 +70,10 @@ pub fn doomed(del: &Del) -> Result<Vec<Key>, Failure> {
         Del::Segment(a) => keys(Kind::Segment, a.ids.iter().map(ToString::to_string).collect()),
         Del::Peer(key) => vec![peer_key(key)],
         Del::Endpoint(key) | Del::Mac(key) => vec![endpoint_key(key)],
+        Del::Router(a) => keys(Kind::Router, names(&a.ids)),
+        Del::Interface(key) => vec![routing::interface_key(key)],
+        Del::Route(key) => vec![routing::route_key(key)],
+        Del::DvrMac(a) => keys(Kind::DvrMac, a.ids.iter().map(ToString::to_string).collect()),
         Del::Port(_) => return Err(ports()),
     })
 }
@@ -102,6 +111,10 @@ pub fn set(session: &mut Session<'_>, set: &Set) -> Result<Applied, Failure> {
         Set::Endpoint(a) => endpoint_key(&a.key),
         Set::Mac(a) => endpoint_key(&a.key),
         Set::Peer(a) => peer_key(&a.key),
+        Set::Router(a) => named(Kind::Router, &a.name),
+        Set::Interface(a) => routing::interface_key(&a.key),
+        Set::Route(a) => routing::route_key(&a.key),
+        Set::DvrMac(a) => named(Kind::DvrMac, &a.mac),
         Set::Port(_) => return Err(ports()),
     };
     settle(session, |session| {
@@ -141,6 +154,12 @@ fn edit(object: &mut Object, set: &Set) -> Result<(), Failure> {
         (Object::Peer(peer), Set::Peer(a)) => peer.mesh = a.fields.mesh.clone(),
         (Object::Endpoint(endpoint), Set::Endpoint(a)) => set_endpoint(endpoint, &a.fields),
         (Object::Endpoint(endpoint), Set::Mac(a)) => endpoint.location = a.location.clone(),
+        (Object::Router(router), Set::Router(a)) => routing::set_router(router, &a.fields),
+        (Object::Interface(interface), Set::Interface(a)) => {
+            routing::set_interface(interface, &a.fields, &a.more);
+        }
+        (Object::Route(route), Set::Route(a)) => *route = routing::new_route(a),
+        (Object::DvrMac(mac), Set::DvrMac(a)) => mac.own = a.own.unwrap_or(mac.own),
         (object, _) => return Err(Failure::Misunderstood(format!("get: found {} instead", object.key()))),
     }
     Ok(())

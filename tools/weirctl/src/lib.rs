@@ -13,6 +13,7 @@ pub mod cli;
 pub mod client;
 pub mod failure;
 mod generated;
+mod routing;
 pub mod rows;
 pub mod session;
 pub mod show;

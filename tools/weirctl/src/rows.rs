@@ -3,8 +3,10 @@
 use crate::table::{Column, Table, number, text};
 use serde::de::DeserializeOwned;
 use weir_api::id::SegmentId;
-use weir_api::object::{AcceptFrom, Bridge, Endpoint, FloodList, Object, Peer, Segment, Tpid, UnknownUnicast, Vtep};
-use weir_api::view::{BindingRow, FloodRow, MacRow, NeighbourRow};
+use weir_api::object::{
+    AcceptFrom, Bridge, Endpoint, FloodList, Interface, Object, Peer, Segment, Tpid, UnknownUnicast, Vtep,
+};
+use weir_api::view::{BindingRow, DvrMacRow, FloodRow, MacRow, NeighbourRow, RouteRow, RouterRow};
 
 /// A row of `list`.
 pub trait Row: DeserializeOwned {
@@ -191,6 +193,128 @@ impl Row for Endpoint {
     }
     fn id(&self) -> String {
         Object::Endpoint(self.clone()).id()
+    }
+}
+
+/// Everything about an interface, by the names that its flags have.
+pub(crate) fn interface(o: &Interface) -> Vec<(&'static str, String)> {
+    let mut fields = vec![
+        ("router", o.router.to_string()),
+        ("bridge", o.bridge.to_string()),
+        ("mac", o.mac.to_string()),
+        ("addresses", commas(o.addresses.iter().map(ToString::to_string))),
+        ("link-local", o.mac.link_local().to_string()),
+        ("mtu", o.mtu.map_or("what fits each way out".to_owned(), |mtu| format!("{mtu} bytes"))),
+        ("external", yes_no(o.external)),
+    ];
+    if o.external {
+        let gateways = commas(o.gateways.iter().map(ToString::to_string));
+        fields.push(("gateways", if gateways.is_empty() { "-".to_owned() } else { gateways }));
+        fields.push(("pass-without-nat", yes_no(o.pass_without_nat)));
+    }
+    fields.extend([
+        ("ra", yes_no(o.ra)),
+        ("ra-interval", format!("{} s", o.ra_interval)),
+        ("ra-lifetime", format!("{} s", o.ra_lifetime)),
+        ("ra-managed", yes_no(o.ra_managed)),
+        ("ra-other", yes_no(o.ra_other)),
+    ]);
+    fields
+}
+
+impl Row for RouterRow {
+    const NOUN: &'static str = "router";
+    const NOUNS: &'static str = "routers";
+    fn columns() -> Vec<Column> {
+        vec![
+            text("ROUTER"),
+            text("MSS-CLAMP"),
+            number("ICMP-LIMIT", "packets/s"),
+            number("INTERFACES", ""),
+            number("ROUTES", ""),
+        ]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.name.to_string(),
+            yes_no(self.mss_clamp),
+            self.icmp_limit.to_string(),
+            self.interfaces.to_string(),
+            self.routes.to_string(),
+        ]
+    }
+    fn id(&self) -> String {
+        self.name.to_string()
+    }
+}
+
+impl Row for Interface {
+    const NOUN: &'static str = "interface";
+    const NOUNS: &'static str = "interfaces";
+    fn columns() -> Vec<Column> {
+        vec![
+            text("ROUTER"),
+            text("BRIDGE"),
+            text("MAC"),
+            text("ADDRESSES"),
+            number("MTU", "bytes"),
+            text("EXTERNAL"),
+            text("GATEWAYS"),
+            text("RA"),
+        ]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.router.to_string(),
+            self.bridge.to_string(),
+            self.mac.to_string(),
+            commas(self.addresses.iter().map(ToString::to_string)),
+            or_dash(self.mtu),
+            yes_no(self.external),
+            commas(self.gateways.iter().map(ToString::to_string)),
+            yes_no(self.ra),
+        ]
+    }
+    fn id(&self) -> String {
+        format!("{}/{}", self.router, self.bridge)
+    }
+}
+
+impl Row for RouteRow {
+    const NOUN: &'static str = "route";
+    const NOUNS: &'static str = "routes";
+    fn columns() -> Vec<Column> {
+        vec![text("ROUTER"), text("PREFIX"), text("ORIGIN"), text("VIA"), text("INTERFACE")]
+    }
+    fn cells(&self) -> Vec<String> {
+        let via = || commas(self.via.iter().map(|hop| hop.address.to_string()));
+        let mut bridges: Vec<String> = self.via.iter().map(|hop| hop.bridge.to_string()).collect();
+        bridges.extend(self.bridge.as_ref().map(ToString::to_string));
+        bridges.dedup();
+        vec![
+            self.router.to_string(),
+            self.prefix.to_string(),
+            self.origin.as_str().to_owned(),
+            if self.blackhole { "blackhole".to_owned() } else { via() },
+            commas(bridges.into_iter().map(|bridge| format!("{}/{bridge}", self.router))),
+        ]
+    }
+    fn id(&self) -> String {
+        format!("{}/{}", self.router, self.prefix)
+    }
+}
+
+impl Row for DvrMacRow {
+    const NOUN: &'static str = "DVR MAC";
+    const NOUNS: &'static str = "DVR MACs";
+    fn columns() -> Vec<Column> {
+        vec![text("MAC"), text("OWN"), text("SOURCE")]
+    }
+    fn cells(&self) -> Vec<String> {
+        vec![self.mac.to_string(), yes_no(self.own), self.source.as_str().to_owned()]
+    }
+    fn id(&self) -> String {
+        self.mac.to_string()
     }
 }
 

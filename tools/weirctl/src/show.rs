@@ -4,7 +4,7 @@ use crate::cli::{EndpointId, Show, ShowFacts, ShowHosts};
 use crate::failure::Failure;
 use crate::rows::{self, Row};
 use crate::session::{Session, typed};
-use crate::{apply, stats};
+use crate::{apply, routing, stats};
 use serde_json::Value;
 use std::str::FromStr;
 use weir_api::id::Name;
@@ -23,6 +23,10 @@ pub fn show(session: &mut Session<'_>, what: &Show) -> Result<(), Failure> {
         Show::Mac(a) => facts::<MacRow, _>(session, Noun::Mac, a),
         Show::Binding(a) => facts::<BindingRow, _>(session, Noun::Binding, a),
         Show::Flood(a) => facts::<FloodRow, _>(session, Noun::Flood, a),
+        Show::Router(a) => routing::routers(session, a.id.as_ref()),
+        Show::Interface(a) => routing::interfaces(session, a),
+        Show::Route(a) => routing::routes(session, a),
+        Show::DvrMac(a) => routing::dvr_macs(session, a.id),
         Show::Neighbour(a) => {
             let wanted = |row: &NeighbourRow| a.id.is_none_or(|address| row.address.parse() == Ok(address));
             matching(session, List::all(Noun::Neighbour), named(&a.id), wanted)
@@ -38,7 +42,7 @@ pub fn show(session: &mut Session<'_>, what: &Show) -> Result<(), Failure> {
     }
 }
 
-fn named(id: &Option<impl ToString>) -> Option<String> {
+pub(crate) fn named(id: &Option<impl ToString>) -> Option<String> {
     id.as_ref().map(ToString::to_string)
 }
 
@@ -62,7 +66,7 @@ fn endpoints(session: &mut Session<'_>, args: &ShowHosts<EndpointId>) -> Result<
 }
 
 /// The objects of a kind, or the one of this id.
-fn one_or_all<R: Row>(session: &mut Session<'_>, kind: Kind, id: Option<String>) -> Result<(), Failure> {
+pub(crate) fn one_or_all<R: Row>(session: &mut Session<'_>, kind: Kind, id: Option<String>) -> Result<(), Failure> {
     let rows = match id {
         None => session.rows(List::all(kind.into()))?.0,
         Some(id) => vec![apply::fields(&session.get(Key { kind, id })?).into()],
@@ -113,13 +117,17 @@ fn bridges(session: &mut Session<'_>, name: Option<&Name>) -> Result<(), Failure
 }
 
 /// The rows that are wanted. With an id, it is an error when there are none.
-fn matching<R: Row>(
+pub(crate) fn matching<R: Row>(
     session: &mut Session<'_>,
     list: List,
     id: Option<String>,
     wanted: impl Fn(&R) -> bool,
 ) -> Result<(), Failure> {
-    let bridge = list.bridge.clone();
+    let on = match (&list.bridge, &list.router) {
+        (Some(bridge), _) => format!(" on bridge {bridge}"),
+        (None, Some(router)) if *router != id.as_deref().unwrap_or_default() => format!(" of router {router}"),
+        _ => String::new(),
+    };
     let (rows, _, _) = session.rows(list)?;
     let Some(id) = id else { return print::<R>(session, rows) };
     let mut found = Vec::new();
@@ -129,7 +137,6 @@ fn matching<R: Row>(
         }
     }
     if found.is_empty() {
-        let on = bridge.map(|bridge| format!(" on bridge {bridge}")).unwrap_or_default();
         return Err(Failure::NotFound(format!("{} {id}{on}", R::NOUN)));
     }
     print::<R>(session, found)

@@ -1,7 +1,10 @@
 //! `add`, `set` and `del`: what can be said of each kind of object.
 
+use super::routing::{
+    AddDvrMac, AddInterface, AddRoute, AddRouter, InterfaceKey, RouteKey, SetDvrMac, SetInterface, SetRoute, SetRouter,
+};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use std::net::IpAddr;
 use std::str::FromStr;
 use weir_api::id::{AllowedPair, IpPrefix, Location, Mac, Name, SegmentId};
@@ -45,6 +48,26 @@ pub enum Add {
     /// `weirctl show endpoint` shows it as such, and `weirctl set endpoint` can give it addresses.
     #[command(after_help = "Examples:\n  weirctl add mac red 02:00:00:00:00:01 vlan/lan0/100")]
     Mac(AddMac),
+    /// Add a router of a tenant
+    #[command(after_help = "Examples:\n  weirctl add router r1\n  weirctl add router r1 --mss-clamp --icmp-limit 1000")]
+    Router(AddRouter),
+    /// Add an interface: the gateway of a bridge's hosts, or a way out
+    #[command(after_help = "Examples:\n  \
+        weirctl add interface r1 red --mac 02:00:5e:00:00:01 --address 10.0.0.1/24 --address 2001:db8::1/64\n  \
+        weirctl add interface r1 red --mac 02:00:5e:00:00:01 --address 2001:db8::1/64 --ra --ra-interval 30 --mtu 1450\n  \
+        weirctl add interface r1 ext --mac 02:00:5e:00:00:02 --address 203.0.113.2/24 --external --gateway 203.0.113.1")]
+    Interface(AddInterface),
+    /// Add a route of a router
+    #[command(after_help = "Examples:\n  weirctl add route r1 10.9.0.0/16 --via 10.0.0.254\n  \
+        weirctl add route r1 2001:db8:9::/48 --via 2001:db8::fe --via 2001:db8::ff\n  \
+        weirctl add route r1 10.66.0.0/16 --blackhole")]
+    Route(AddRoute),
+    /// Add the DVR MAC of a gateway: what stands in place of the gateway MAC in frames that it has routed
+    ///
+    /// Every gateway has to know those of all others. Without an own one, this gateway's is the MAC of its first port.
+    #[command(after_help = "Examples:\n  weirctl add dvr-mac 02:00:5e:01:00:01 --own\n  \
+        weirctl add dvr-mac 02:00:5e:01:00:02")]
+    DvrMac(AddDvrMac),
     /// Not possible here: ports come from weir.toml and need a restart
     #[command(after_help = PORT_EXAMPLE)]
     Port(Unchangeable),
@@ -86,6 +109,27 @@ pub enum Set {
     #[command(after_help = "Examples:\n  weirctl set peer vxlan/10000 192.0.2.2 --mesh east\n  \
         weirctl set peer vxlan/10000 192.0.2.2 --no-mesh")]
     Peer(SetPeer),
+    /// Change a router
+    #[command(
+        after_help = "Examples:\n  weirctl set router r1 --mss-clamp\n  weirctl set router r1 --icmp-limit 0",
+        mut_group("RouterFields", |fields| fields.required(true))
+    )]
+    Router(SetRouter),
+    /// Change an interface
+    #[command(
+        after_help = "Examples:\n  weirctl set interface r1 red --address 10.0.0.1/24 --address 10.0.1.1/24\n  \
+            weirctl set interface r1 red --mtu 1450 --ra\n  weirctl set interface r1 ext --no-gateway --no-mtu",
+        group(ArgGroup::new("changes").args(INTERFACE_FIELDS).required(true).multiple(true))
+    )]
+    Interface(SetInterface),
+    /// Change where a route leads
+    #[command(after_help = "Examples:\n  weirctl set route r1 10.9.0.0/16 --via 10.0.0.253 --via 10.0.0.254\n  \
+        weirctl set route r1 10.9.0.0/16 --blackhole")]
+    Route(SetRoute),
+    /// Change whose a DVR MAC is
+    #[command(after_help = "Examples:\n  weirctl set dvr-mac 02:00:5e:01:00:01 --own\n  \
+        weirctl set dvr-mac 02:00:5e:01:00:01 --own=false")]
+    DvrMac(SetDvrMac),
     /// Not possible here: ports come from weir.toml and need a restart
     #[command(after_help = PORT_EXAMPLE)]
     Port(Unchangeable),
@@ -94,7 +138,7 @@ pub enum Set {
 /// `del KIND ID…`.
 #[derive(Debug, Subcommand)]
 pub enum Del {
-    /// Delete bridges; refused while a segment or an endpoint refers to one
+    /// Delete bridges; refused while a segment, an endpoint or an interface refers to one
     #[command(after_help = "Examples:\n  weirctl del bridge red\n  weirctl del bridge red blue")]
     Bridge(Ids<Name>),
     /// Delete vteps; refused while a segment refers to one
@@ -113,10 +157,39 @@ pub enum Del {
     /// Delete a configured MAC: the same as del endpoint
     #[command(after_help = "Examples:\n  weirctl del mac red 02:00:00:00:00:01")]
     Mac(HostKey),
+    /// Delete routers; refused while one has an interface or a route
+    #[command(after_help = "Examples:\n  weirctl del router r1")]
+    Router(Ids<Name>),
+    /// Delete an interface; refused while a route has a next hop in its nets
+    #[command(after_help = "Examples:\n  weirctl del interface r1 red")]
+    Interface(InterfaceKey),
+    /// Delete a route
+    #[command(after_help = "Examples:\n  weirctl del route r1 10.9.0.0/16")]
+    Route(RouteKey),
+    /// Delete DVR MACs
+    #[command(after_help = "Examples:\n  weirctl del dvr-mac 02:00:5e:01:00:02")]
+    DvrMac(Ids<Mac>),
     /// Not possible here: ports come from weir.toml and need a restart
     #[command(after_help = PORT_EXAMPLE)]
     Port(Unchangeable),
 }
+
+/// At least one of them is changed.
+const INTERFACE_FIELDS: [&str; 13] = [
+    "mac",
+    "address",
+    "mtu",
+    "no_mtu",
+    "gateway",
+    "no_gateway",
+    "external",
+    "pass_without_nat",
+    "ra",
+    "ra_interval",
+    "ra_lifetime",
+    "ra_managed",
+    "ra_other",
+];
 
 const PORT_EXAMPLE: &str = "Examples:\n  weirctl show port";
 

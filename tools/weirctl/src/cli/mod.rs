@@ -4,6 +4,7 @@
 //! before anything is sent. Whether an object fits the others is the firmware's to say.
 
 mod change;
+mod routing;
 mod show;
 mod state;
 mod watch;
@@ -12,6 +13,11 @@ pub use change::{
     Add, AddBridge, AddEndpoint, AddMac, AddPeer, AddSegment, AddVtep, BridgeFields, Del, EndpointFields, HostKey, Ids,
     PeerFields, PeerKey, SegmentFields, Set, SetBridge, SetEndpoint, SetMac, SetPeer, SetSegment, SetVtep,
     Unchangeable, VtepFields,
+};
+pub use routing::{
+    AddDvrMac, AddInterface, AddRoute, AddRouter, InterfaceFields, InterfaceId, InterfaceKey, MoreOfInterface,
+    RouteFields, RouteId, RouteKey, RouterFields, SetDvrMac, SetInterface, SetRoute, SetRouter, ShowInterfaces,
+    ShowRoutes,
 };
 pub use show::{
     EndpointId, HostAddress, PeerId, Show, ShowBindings, ShowFacts, ShowFlood, ShowHosts, ShowMacs, ShowOne,
@@ -27,8 +33,8 @@ use std::time::Duration;
 /// Shows and changes a running Weir.
 ///
 /// weirctl talks to the firmware over its Unix socket. What it changes is the desired state: bridges, the segments
-/// that are attached to them, vteps, peers and endpoints. A change that was answered survives a restart, and each
-/// worker takes it over between two bursts. Ports are not part of it: they come from weir.toml.
+/// that are attached to them, vteps, peers and endpoints; routers, their interfaces and routes, and DVR MACs. A change
+/// that was answered survives a restart, and each worker takes it over between two bursts. Ports are not part of it: they come from weir.toml.
 #[derive(Debug, Parser)]
 #[command(
     name = "weirctl",

@@ -1,5 +1,6 @@
 //! `show`: its nouns and how a row is named.
 
+use super::routing::{ShowInterfaces, ShowRoutes};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use std::fmt;
@@ -67,6 +68,28 @@ pub enum Show {
     )]
     #[command(mut_arg("id", |id| id.value_name("BRIDGE/MAC").help("Only this one; of whatever bridge, if only a MAC")))]
     Endpoint(ShowHosts<EndpointId>),
+    /// Routers, and how many interfaces and routes they have
+    #[command(after_help = "Examples:\n  weirctl show router\n  weirctl show router r1", alias = "routers")]
+    #[command(mut_arg("id", |id| id.value_name("NAME")))]
+    Router(ShowOne<Name>),
+    /// Interfaces of routers; of one, every field
+    #[command(
+        after_help = "Examples:\n  weirctl show interface --router r1\n  weirctl show interface --bridge red\n  \
+            weirctl show interface r1/red",
+        alias = "interfaces"
+    )]
+    Interface(ShowInterfaces),
+    /// Routes that routers forward by: to nets of interfaces, configured ones, and by gateways of external interfaces
+    #[command(
+        after_help = "Examples:\n  weirctl show route --router r1\n  weirctl show route r1/10.9.0.0/16\n  \
+            weirctl show route 0.0.0.0/0",
+        alias = "routes"
+    )]
+    Route(ShowRoutes),
+    /// DVR MACs of gateways; this one's also if it is the MAC of its first port
+    #[command(after_help = "Examples:\n  weirctl show dvr-mac", alias = "dvr-macs")]
+    #[command(mut_arg("id", |id| id.value_name("MAC")))]
+    DvrMac(ShowOne<Mac>),
     /// Neighbours: next hops on the underlay
     #[command(
         after_help = "Examples:\n  weirctl show neighbour\n  weirctl show neighbour 192.0.2.2",
@@ -188,7 +211,7 @@ impl fmt::Display for HostAddress {
     }
 }
 
-fn parse<T: FromStr>(text: &str) -> Result<T, T::Err> {
+pub(super) fn parse<T: FromStr>(text: &str) -> Result<T, T::Err> {
     text.parse()
 }
 

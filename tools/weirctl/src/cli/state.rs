@@ -12,6 +12,10 @@ The file is TOML or JSON: by its extension, or else by its content. Every object
   [[segment]]   id, bridge, vtep, carry_tags
   [[peer]]      segment, address
   [[endpoint]]  bridge, mac, location, ips
+  [[router]]    name, mss_clamp, icmp_limit
+  [[interface]] router, bridge, mac, addresses, mtu, external, gateways, pass_without_nat, ra
+  [[route]]     router, prefix, via, blackhole
+  [[dvr_mac]]   mac, own
 
 A file without a byte but blanks is refused: it is likelier a command that failed than the wish to delete all.";
 

@@ -98,6 +98,46 @@ fn add_puts_the_object_with_its_defaults() {
 }
 
 #[test]
+fn routers_and_what_they_have_are_put_with_their_defaults() {
+    comes_to("add router r1", json!([{"put": {"router": {"name": "r1", "mss_clamp": false, "icmp_limit": 100}}}]));
+    comes_to(
+        "add router r1 --mss-clamp --icmp-limit 0",
+        json!([{"put": {"router": {"name": "r1", "mss_clamp": true, "icmp_limit": 0}}}]),
+    );
+    let interface = |fields: Value| {
+        let mut o = json!({"router": "r1", "bridge": "red", "mac": "02:00:5e:00:00:01", "addresses": ["10.0.0.1/24"],
+            "external": false, "pass_without_nat": false, "ra": false, "ra_interval": 600, "ra_lifetime": 1800,
+            "ra_managed": false, "ra_other": false});
+        o.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!([{"put": {"interface": o}}])
+    };
+    let least = "add interface r1 red --mac 02:00:5e:00:00:01 --address 10.0.0.1/24";
+    comes_to(least, interface(json!({})));
+    comes_to(
+        &format!(
+            "{least} --address 2001:db8::1/64 --mtu 1450 --ra --ra-interval 30 --ra-lifetime 0 --ra-managed --ra-other"
+        ),
+        interface(json!({"addresses": ["10.0.0.1/24", "2001:db8::1/64"], "mtu": 1450, "ra": true, "ra_interval": 30,
+            "ra_lifetime": 0, "ra_managed": true, "ra_other": true})),
+    );
+    comes_to(
+        &format!("{least} --external --gateway 10.0.0.2 --gateway 10.0.0.3 --pass-without-nat"),
+        interface(json!({"external": true, "gateways": ["10.0.0.2", "10.0.0.3"], "pass_without_nat": true})),
+    );
+    comes_to(
+        "add route r1 10.9.0.0/16 --via 10.0.0.254 --via 10.0.0.253",
+        json!([{"put": {"route": {"router": "r1", "prefix": "10.9.0.0/16", "via": ["10.0.0.254", "10.0.0.253"]}}}]),
+    );
+    comes_to(
+        "add route r1 ::/0 --blackhole",
+        json!([{"put": {"route": {"router": "r1", "prefix": "::/0", "blackhole": true}}}]),
+    );
+    let own = |own: bool| json!([{"put": {"dvr_mac": {"mac": "02:00:5e:01:00:01", "own": own}}}]);
+    comes_to("add dvr-mac 02:00:5e:01:00:01", own(false));
+    comes_to("add dvr-mac 02-00-5E-01-00-01 --own", own(true));
+}
+
+#[test]
 fn del_deletes_by_the_objects_own_id() {
     let delete = |kind: &str, id: &str| json!({"delete": {"kind": kind, "id": id}});
     comes_to("del bridge red", json!([delete("bridge", "red")]));
@@ -107,6 +147,10 @@ fn del_deletes_by_the_objects_own_id() {
     comes_to("del peer vxlan/7 2001:DB8:0::2", json!([delete("peer", "vxlan/7/2001:db8::2")]));
     comes_to("del endpoint red 02-00-00-00-00-0A", json!([delete("endpoint", "red/02:00:00:00:00:0a")]));
     comes_to("del mac red 02:00:00:00:00:0a", json!([delete("endpoint", "red/02:00:00:00:00:0a")]));
+    comes_to("del router r1 r2", json!([delete("router", "r1"), delete("router", "r2")]));
+    comes_to("del interface r1 red", json!([delete("interface", "r1/red")]));
+    comes_to("del route r1 2001:DB8:0::/32", json!([delete("route", "r1/2001:db8::/32")]));
+    comes_to("del dvr-mac 02-00-5e-01-00-01", json!([delete("dvr_mac", "02:00:5e:01:00:01")]));
 }
 
 #[test]
@@ -148,6 +192,21 @@ fn what_cannot_be_is_refused_and_named() {
         ("apply -f x", "only `add` and `del`"),
         ("show peer vxlan/7", "vxlan/7/PEER"),
         ("show peer vlan/lan0/1", "TUNNEL-SEGMENT/ADDRESS"),
+        ("add interface r1 red --mac 02:00:5e:00:00:01", "--address"),
+        ("add interface r1 red --address 10.0.0.1/24", "--mac"),
+        ("add interface r1 red --mac 02:00:5e:00:00:01 --address 10.0.0.1", "192.0.2.1/24"),
+        ("set interface r1 red", "--address"),
+        ("set interface r1 red --mtu 1400 --no-mtu", "--no-mtu"),
+        ("set interface r1 red --gateway 10.0.0.2 --no-gateway", "--no-gateway"),
+        ("set router r1", "--mss-clamp"),
+        ("add route r1 10.9.0.0/16", "--via"),
+        ("add route r1 10.9.0.0/16 --via 10.0.0.2 --blackhole", "--blackhole"),
+        ("set route r1 10.9.0.0/16", "--via"),
+        ("set dvr-mac 02:00:5e:01:00:01", "--own"),
+        ("add dvr-mac 01:00:5e:00:00:01", "01:00:5e:00:00:01"),
+        ("show interface r1", "ROUTER/BRIDGE"),
+        ("show interface r1/red --router r1", "--router"),
+        ("show route r1", "ROUTER/PREFIX/LENGTH"),
         ("show bridge --timeout 0", "found 0"),
         ("show bridge --timeout inf", "found inf"),
         ("frobnicate", "frobnicate"),

@@ -127,6 +127,42 @@ fn set_changes_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn set_changes_what_it_names_of_routers_too() {
+    let mut firmware = Firmware::default();
+    for line in [
+        "add router r1 --icmp-limit 7",
+        "add interface r1 red --mac 02:00:5e:00:00:01 --address 10.0.0.1/24 --mtu 1450 --external --gateway 10.0.0.2",
+        "add route r1 10.9.0.0/16 --via 10.0.0.254",
+        "add dvr-mac 02:00:5e:01:00:01 --own",
+    ] {
+        firmware.run(line).done();
+    }
+    for (line, kind, field, expected) in [
+        ("set router r1 --mss-clamp", "router", "mss_clamp", json!(true)),
+        ("set router r1 --mss-clamp=false", "router", "icmp_limit", json!(7)),
+        ("set interface r1 red --ra-interval 30", "interface", "mtu", json!(1450)),
+        ("set interface r1 red --mac 02:00:5e:00:00:07", "interface", "mac", json!("02:00:5e:00:00:07")),
+        ("set interface r1 red --no-mtu", "interface", "mtu", Value::Null),
+        ("set interface r1 red --gateway 10.0.0.3", "interface", "gateways", json!(["10.0.0.3"])),
+        ("set interface r1 red --address 2001:db8::1/64", "interface", "addresses", json!(["2001:db8::1/64"])),
+        ("set interface r1 red --no-gateway --external=false", "interface", "gateways", Value::Null),
+        ("set interface r1 red --ra", "interface", "ra_interval", json!(30)),
+        ("set route r1 10.9.0.0/16 --via 10.0.0.1 --via 10.0.0.2", "route", "via", json!(["10.0.0.1", "10.0.0.2"])),
+        ("set route r1 10.9.0.0/16 --blackhole", "route", "via", Value::Null),
+        ("set dvr-mac 02:00:5e:01:00:01 --own=false", "dvr_mac", "own", json!(false)),
+    ] {
+        firmware.run(line).done();
+        let state: Value = serde_json::from_str(&firmware.run("export -j").done()).unwrap();
+        assert_eq!(state[kind][0][field], expected, "{line}: {state}");
+    }
+    assert_eq!(firmware.run("set route r1 10.8.0.0/16 --blackhole").code(), 4);
+    let text = firmware.run("export").done();
+    assert_eq!(firmware.run_with("diff -f -", &text).code(), 0, "{text}");
+    firmware.run("del route r1 10.9.0.0/16").done();
+    assert_eq!(firmware.run("del interface r1 blue").code(), 4);
+}
+
+#[test]
 fn set_of_what_is_not_there_adds_nothing() {
     let mut firmware = configured();
     assert_eq!(firmware.run("set bridge blue --mac-limit 1").code(), 4);

@@ -16,7 +16,7 @@ pub(crate) struct Firmware {
     pub(crate) objects: BTreeMap<Key, Object>,
     pub(crate) generation: u64,
     pub(crate) stats: Stats,
-    /// Rows of `mac`, `binding`, `flood` and `neighbour`, as they are.
+    /// Rows of `mac`, `binding`, `flood` and `neighbour`, and of what is in force, as they are.
     pub(crate) learned: Vec<Value>,
     /// Rows on a page; 0 is no bound.
     pub(crate) page: usize,
@@ -142,7 +142,8 @@ impl Firmware {
     }
 
     fn list(&self, list: &List) -> Page {
-        let rows: Vec<Value> = match Kind::ALL.into_iter().find(|kind| Noun::from(*kind) == list.of) {
+        let kind = Kind::ALL.into_iter().find(|kind| Noun::from(*kind) == list.of);
+        let rows: Vec<Value> = match kind.filter(|_| !list.in_force) {
             None => self.learned.clone(),
             Some(kind) => {
                 let of_kind = self.objects.values().filter(|o| o.kind() == kind);
@@ -155,7 +156,11 @@ impl Firmware {
             list.address.as_ref().is_none_or(|a| ["mac", "address", "peer"].iter().any(|field| row[field] == json!(a)))
         };
         let of_source = |row: &Value| list.source.is_none_or(|source| row["source"] == json!(source));
-        let rows = rows.into_iter().filter(of_bridge).filter(of_address).filter(of_source);
+        let of_router = |row: &Value| {
+            let name = if list.of == Noun::Router { &row["name"] } else { &row["router"] };
+            list.router.as_ref().is_none_or(|r| name == &json!(r))
+        };
+        let rows = rows.into_iter().filter(of_router).filter(of_bridge).filter(of_address).filter(of_source);
         let rows: Vec<Value> = rows.filter(|row| is_of(list.of, row)).collect();
         let from: usize = list.after.as_ref().map_or(0, |after| after.parse().unwrap());
         let limit = list.limit.unwrap_or(usize::MAX).min(if self.page == 0 { usize::MAX } else { self.page });
@@ -169,8 +174,11 @@ impl Firmware {
 fn is_of(noun: Noun, row: &Value) -> bool {
     match noun {
         Noun::Binding => row.get("sequence").is_some(),
-        Noun::Flood => row.get("origin").is_some(),
-        Noun::Mac => row.get("sequence").is_none() && row.get("origin").is_none(),
+        Noun::Flood => row.get("origin").is_some() && row.get("prefix").is_none(),
+        Noun::Mac => row.get("location").is_some() || row.get("mac").is_some_and(|mac| mac == "nonsense"),
+        Noun::Router => row.get("icmp_limit").is_some(),
+        Noun::Route => row.get("prefix").is_some(),
+        Noun::DvrMac => row.get("own").is_some(),
         _ => true,
     }
 }

@@ -68,6 +68,13 @@ fn running() -> Firmware {
             "sequence": 2}),
         json!({"bridge": "red", "segment": "qinq/lan0/200/100", "origin": "vlan"}),
         json!({"bridge": "red", "segment": "nvgre/5000", "peer": "2001:db8::2", "mesh": "east", "origin": "endpoint"}),
+        json!({"name": "r1", "mss_clamp": true, "icmp_limit": 100, "interfaces": 2, "routes": 1000000}),
+        json!({"router": "r1", "prefix": "0.0.0.0/0", "origin": "external",
+            "via": [{"address": "203.0.113.1", "bridge": "ext"}, {"address": "203.0.113.254", "bridge": "ext"}]}),
+        json!({"router": "r1", "prefix": "10.0.0.0/24", "origin": "connected", "bridge": "red"}),
+        json!({"router": "r2", "prefix": "10.0.0.0/24", "origin": "configured", "blackhole": true}),
+        json!({"mac": "02:00:5e:01:00:01", "own": false, "source": "configured"}),
+        json!({"mac": "02:00:5e:01:00:02", "own": true, "source": "port"}),
     ];
     Firmware { stats, learned, ..Firmware::default() }
 }
@@ -152,6 +159,88 @@ a-long-name  02:00:00:00:00:02  vxlan/10000/192.0.2.2  configured       -
     assert_eq!(running().run("show mac --bridge red").done().lines().count(), 2);
     assert_eq!(running().run("show mac 02:00:00:00:00:02").done().lines().count(), 2);
     assert_eq!(Firmware::default().run("show mac").done(), "no MACs\n");
+}
+
+#[test]
+fn routing() {
+    prints(
+        "show router",
+        "ROUTER  MSS-CLAMP  ICMP-LIMIT(packets/s)  INTERFACES   ROUTES\n\
+         r1      yes                          100           2  1000000\n",
+    );
+    prints(
+        "show route",
+        "\
+ROUTER  PREFIX       ORIGIN      VIA                        INTERFACE
+r1      0.0.0.0/0    external    203.0.113.1,203.0.113.254  r1/ext
+r1      10.0.0.0/24  connected   -                          r1/red
+r2      10.0.0.0/24  configured  blackhole                  -
+",
+    );
+    prints(
+        "show dvr-mac",
+        "MAC                OWN  SOURCE\n02:00:5e:01:00:01  no   configured\n02:00:5e:01:00:02  yes  port\n",
+    );
+    for (line, lines) in [
+        ("show router r1", 2),
+        ("show route --router r1", 3),
+        ("show route 10.0.0.0/24", 3),
+        ("show route r2/10.0.0.0/24", 2),
+        ("show route 10.0.0.0/24 --router r1", 2),
+        ("show dvr-mac 02:00:5e:01:00:02", 2),
+    ] {
+        assert_eq!(running().run(line).done().lines().count(), lines, "{line}");
+    }
+    for (line, code) in [
+        ("show router r9", 4),
+        ("show route 10.9.0.0/16", 4),
+        ("show dvr-mac 02:00:5e:01:00:09", 4),
+        ("show route r2/10.0.0.0/24 --router r1", 2),
+    ] {
+        assert_eq!(running().run(line).code(), code, "{line}");
+    }
+    prints(
+        "show route -j --router r2",
+        "[{\"blackhole\":true,\"origin\":\"configured\",\"prefix\":\"10.0.0.0/24\",\"router\":\"r2\"}]\n",
+    );
+}
+
+#[test]
+fn interfaces() {
+    let mut firmware = Firmware::default();
+    for line in [
+        "add interface r1 red --mac 02:00:5e:00:00:01 --address 10.0.0.1/24 --address 2001:db8::1/64 --mtu 1450",
+        "add interface r1 ext --mac 02:00:5e:00:00:02 --address 203.0.113.2/24 --external --gateway 203.0.113.1",
+    ] {
+        firmware.run(line).done();
+    }
+    assert_eq!(
+        firmware.run("show interface").done(),
+        "\
+ROUTER  BRIDGE  MAC                ADDRESSES                   MTU(bytes)  EXTERNAL  GATEWAYS     RA
+r1      ext     02:00:5e:00:00:02  203.0.113.2/24                       -  yes       203.0.113.1  no
+r1      red     02:00:5e:00:00:01  10.0.0.1/24,2001:db8::1/64        1450  no        -            no
+"
+    );
+    assert_eq!(firmware.run("show interface --bridge red --router r1").done().lines().count(), 2);
+    assert_eq!(firmware.run("show interface r1/blue").code(), 4);
+    assert_eq!(
+        firmware.run("show interface r1/ext").done(),
+        "router              r1\n\
+         bridge              ext\n\
+         mac                 02:00:5e:00:00:02\n\
+         addresses           203.0.113.2/24\n\
+         link-local          fe80::5eff:fe00:2\n\
+         mtu                 what fits each way out\n\
+         external            yes\n\
+         gateways            203.0.113.1\n\
+         pass-without-nat    no\n\
+         ra                  no\n\
+         ra-interval         600 s\n\
+         ra-lifetime         1800 s\n\
+         ra-managed          no\n\
+         ra-other            no\n"
+    );
 }
 
 #[test]
@@ -275,7 +364,7 @@ fn objects() {
     ] {
         assert_eq!(firmware.run(line).done(), expected);
     }
-    for noun in ["bridge", "vtep", "segment", "peer", "endpoint"] {
+    for noun in ["bridge", "vtep", "segment", "peer", "endpoint", "interface"] {
         assert_eq!(Firmware::default().run(&format!("show {noun}")).done(), format!("no {noun}s\n"));
     }
 }
