@@ -466,11 +466,6 @@ impl<F: Frame> Gateway<F> {
         &self.hosts
     }
 
-    /// How many frames wait for a next hop.
-    pub fn held_for(&self, neighbour: usize) -> usize {
-        self.neighbours.entries().get(neighbour).map_or(0, |n| n.held as usize)
-    }
-
     /// Ends a frame that taught this worker something.
     #[cold]
     pub(super) fn consume(&mut self, frame: F) {
