@@ -91,15 +91,22 @@ impl<F: Frame> Gateway<F> {
     fn onward(&self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
         let Packet { source, destination, hops } = packet;
         let martian = Err(Decision::Drop(DropReason::Martian));
-        if !is_a_hosts(source) || !is_a_hosts(destination) || from.addresses.iter().any(|own| own.is_all_of(source)) {
+        let (found, back) = (snapshot.route(from.router, destination), snapshot.route(from.router, source));
+        let ours = |target| matches!(target, Some((_, Target::Local(_))));
+        if !is_a_hosts(source)
+            || !is_a_hosts(destination)
+            || from.addresses.iter().any(|own| own.is_all_of(source))
+            || is_all_of_a_net(snapshot, back, source)
+            || is_all_of_a_net(snapshot, found, destination)
+            || ours(back)
+            || source == from.link_local()
+        {
             return martian;
         }
-        let ours = |target| matches!(target, Some((_, Target::Local(_))));
-        let found = snapshot.route(from.router, destination);
         if ours(found) || destination == from.link_local() {
             return Err(Decision::Gateway);
         }
-        if is_of_the_link(source) || is_of_the_link(destination) || ours(snapshot.route(from.router, source)) {
+        if is_of_the_link(source) || is_of_the_link(destination) {
             return martian;
         }
         if hops <= 1 {
@@ -283,6 +290,12 @@ fn destination(head: &[u8], p: &Parsed) -> Option<IpAddr> {
         6 => Ipv6::parse_head(packet, len).ok().map(|ip| ip.destination().into()),
         _ => None,
     }
+}
+
+/// Whether an address stands for all of the net that the route to it is to.
+fn is_all_of_a_net(snapshot: &Snapshot, route: Option<(u8, Target)>, address: IpAddr) -> bool {
+    let Some((_, Target::Connected(ix))) = route else { return false };
+    snapshot.interface(ix).is_some_and(|interface| interface.addresses.iter().any(|own| own.is_all_of(address)))
 }
 
 /// Whether an address is of one link only.
