@@ -45,7 +45,7 @@ pub(super) struct Parsed {
     pub(super) gate: Gate,
     /// Whether it is for one of them.
     pub(super) routed: Routed,
-    /// Of one that is: its two addresses in 128 bits, exact for IPv4, a keyed hash for IPv6.
+    /// Of one that is: its two addresses and which gateway it is for, in 128 bits, exact for IPv4, a keyed hash for IPv6.
     pub(super) addresses: [u64; 2],
     /// Of one that leaves by another bridge, or comes from another gateway: how it is written.
     pub(super) hop: Hop,
@@ -307,7 +307,7 @@ impl Parsed {
     fn router4(&mut self, ip: &[u8], _: Secret) -> Option<u32> {
         let head = ip.first_chunk::<20>()?;
         let word = |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
-        self.addresses = [word(12) << 32 | word(16), 4];
+        self.addresses = [word(12) << 32 | word(16), self.to];
         if head[0] == 0x45 && head[8] > 1 && checksum_holds(head) {
             self.routed = Routed::Plain;
         }
@@ -320,7 +320,7 @@ impl Parsed {
         let (from, to) = ([half(8), half(16)], [half(24), half(32)]);
         let first = secret.mix(secret.mix(from[0], from[1]), secret.mix(to[0], to[1]));
         let second = secret.mix(secret.mix(from[1].rotate_left(32), to[0]), secret.mix(from[0].rotate_left(32), to[1]));
-        self.addresses = [first, second];
+        self.addresses = [first, secret.mix(second, self.to)];
         // Hop-by-hop options, a routing header, options for the destination: source routes may be among them.
         if head[7] > 1 && !matches!(head[6], 0 | 43 | 60) {
             self.routed = Routed::Plain;
