@@ -10,7 +10,7 @@ use super::tunnels::checksum_holds;
 use crate::tables::{BridgeId, Flow, Gate, Hop, MeshId, Pair, Peer, Place, Secret};
 use crate::wire::{
     Arp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Ecn, EtherType, Icmpv6Type,
-    IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp,
+    IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp, is_extension,
 };
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
@@ -321,8 +321,9 @@ impl Parsed {
         let first = secret.mix(secret.mix(from[0], from[1]), secret.mix(to[0], to[1]));
         let second = secret.mix(secret.mix(from[1].rotate_left(32), to[0]), secret.mix(from[0].rotate_left(32), to[1]));
         self.addresses = [first, secret.mix(second, self.to)];
-        // Hop-by-hop options, a routing header, options for the destination: source routes may be among them.
-        if head[7] > 1 && !matches!(head[6], 0 | 43 | 60) {
+        // Among extension headers there may be a source route, also behind a fragment's.
+        let next = if head[6] == IpProtocol::FRAGMENT.0 { ip.get(40) } else { head.get(6) };
+        if head[7] > 1 && next.is_some_and(|next| !is_extension(IpProtocol(*next))) {
             self.routed = Routed::Plain;
         }
         Some(40 + u32::from(u16::from_be_bytes([head[4], head[5]])))
