@@ -1,8 +1,8 @@
 //! What may change between two bursts, in the lists and in the snapshot alike.
 
+use crate::nets::{net_of, nth, prefix, size};
 use crate::rng::Rng;
 use crate::topology::{ROUTES, Topology, put_host, put_route, some_mtu};
-use crate::nets::{net_of, nth, prefix, size};
 use weir_pipelines::tables::{BridgeId, NextHopsIx, Prefix, RouterIx, Snapshot};
 use weir_pipelines::wire::MacAddr;
 

@@ -91,12 +91,7 @@ fn open_tunnel(t: &Topology, frame: &[u8]) -> Result<Seen, String> {
 ///
 /// # Errors
 /// What was wrong with what came nearest. `seen` is then as it was.
-pub(crate) fn take(
-    want: &Sending,
-    padding: &[u8],
-    priority: u8,
-    seen: &mut Vec<Seen>,
-) -> Result<Option<u16>, String> {
+pub(crate) fn take(want: &Sending, padding: &[u8], priority: u8, seen: &mut Vec<Seen>) -> Result<Option<u16>, String> {
     if let What::Pieces(ip, mtu) = &want.what {
         return take_pieces(want, ip, *mtu, seen);
     }
@@ -125,12 +120,15 @@ fn fits(want: &Sending, padding: &[u8], priority: u8, seen: &Seen) -> Result<(),
             ensure(own == ip, "other bytes than the packet's")?;
             ensure(behind.is_empty() || behind == padding, "bytes behind the packet that it did not come with")
         }
-        What::Error { sources, to, kind, word, quote } => {
+        What::Error { from, to, kind, word, quotes } => {
             let (source, message) = icmp(&seen.payload, *to)?;
-            ensure(sources.contains(&source), &format!("an error from {source}, not of {sources:?}"))?;
+            ensure(source == *from, &format!("an error from {source}, not {from}"))?;
             ensure((message[0], message[1]) == *kind, &format!("ICMP {} {}, not {kind:?}", message[0], message[1]))?;
-            ensure(message[4..8] == word.to_be_bytes(), &format!("{:?} behind the checksum, not {word}", &message[4..8]))?;
-            ensure(message[8..] == quote[..], "another quote than what came")
+            ensure(
+                message[4..8] == word.to_be_bytes(),
+                &format!("{:?} behind the checksum, not {word}", &message[4..8]),
+            )?;
+            ensure(quotes.iter().any(|quote| message[8..] == quote[..]), "another quote than what came")
         }
         What::Reply { from, to, message } => {
             let (source, own) = icmp(&seen.payload, *to)?;

@@ -8,6 +8,8 @@ use weir_pipelines::gateway::DropReason as Reason;
 pub(crate) struct Facts {
     /// Its bytes without what is behind its end, with the congestion mark that came on the outer header.
     pub(crate) ip: Vec<u8>,
+    /// The same without that mark.
+    pub(crate) unmarked: Vec<u8>,
     pub(crate) v4: bool,
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
@@ -84,6 +86,7 @@ impl Facts {
             is_later_fragment,
             is_icmp_error: protocol == 1 && !is_later_fragment && [3, 4, 5, 11, 12].contains(&kind),
             early,
+            unmarked: bytes[..total].to_vec(),
             ip,
         })
     }
@@ -127,8 +130,23 @@ impl Facts {
             is_later_fragment,
             is_icmp_error: protocol == 58 && !is_later_fragment && kind < 128,
             early,
+            unmarked: bytes[..total].to_vec(),
             ip,
         })
+    }
+}
+
+impl Facts {
+    /// What makes a flow: protocol, addresses, and, of what is whole, ports.
+    pub(crate) fn flow(&self) -> Vec<u8> {
+        let addresses = if self.v4 { &self.ip[12..20] } else { &self.ip[8..40] };
+        let ports = match self.protocol {
+            6 | 17 if !self.is_fragment => &self.ip[self.message..self.message + 4],
+            _ => &[],
+        };
+        // Over IPv6, extension headers may make it another flow.
+        let kind = if self.v4 { self.protocol } else { self.ip[6] };
+        [&[kind], addresses, ports].concat()
     }
 }
 
@@ -149,7 +167,13 @@ fn has_source_route(mut options: &[u8]) -> bool {
 pub(crate) fn copied_options(mut options: &[u8]) -> Vec<u8> {
     let mut copied = Vec::new();
     while let Some(&kind) = options.first() {
-        let len = if kind == 1 { 1 } else if kind == 0 { break } else { usize::from(options[1]) };
+        let len = if kind == 1 {
+            1
+        } else if kind == 0 {
+            break;
+        } else {
+            usize::from(options[1])
+        };
         if kind & 0x80 != 0 {
             copied.extend_from_slice(&options[..len]);
         }

@@ -11,14 +11,16 @@ use crate::packets::Packet;
 use crate::topology::{OTHER_GATEWAY, Place, Topology, Way};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use weir_pipelines::tables::Interface;
-use weir_pipelines::wire::MacAddr;
 use weir_pipelines::gateway::DropReason as Reason;
+use weir_pipelines::tables::{Interface, Prefix};
+use weir_pipelines::wire::MacAddr;
 
 /// A next hop: by which interface, and its address.
 pub(crate) type Hop = (usize, IpAddr);
-/// Which next hop the packets of two hosts took, by router and by the number of the route.
-pub(crate) type Flows = HashMap<(usize, u32, IpAddr, IpAddr), Hop>;
+/// Which next hop a flow took.
+pub(crate) type Flows = HashMap<Flow, Hop>;
+/// Router, number of the route, what makes a flow.
+pub(crate) type Flow = (usize, u32, Vec<u8>);
 
 /// One answer to a packet.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +30,7 @@ pub(crate) struct Want {
     /// What leaves.
     pub(crate) sending: Option<Sending>,
     /// The next hop, of several, that this is by.
-    pub(crate) by: Option<((usize, u32, IpAddr, IpAddr), Hop)>,
+    pub(crate) by: Option<(Flow, Hop)>,
 }
 
 /// What leaves, where and by whose MACs.
@@ -46,15 +48,14 @@ pub(crate) enum What {
     Packet(Vec<u8>),
     /// This IPv4 packet, in fragments of at most so many bytes.
     Pieces(Vec<u8>, usize),
-    /// An ICMP error: from one of these, type and code, the word behind the checksum, and what of the packet it quotes.
-    Error { sources: Vec<IpAddr>, to: IpAddr, kind: (u8, u8), word: u32, quote: Vec<u8> },
+    /// An ICMP error: type and code, the word behind the checksum, and either of these as what it quotes.
+    Error { from: IpAddr, to: IpAddr, kind: (u8, u8), word: u32, quotes: [Vec<u8>; 2] },
     /// An ICMP message that answers.
     Reply { from: IpAddr, to: IpAddr, message: Vec<u8> },
 }
 
 /// Lengths or versions that lie, wherever the gateway notices first.
-const MALFORMED: [Reason; 4] =
-    [Reason::Truncated, Reason::MalformedIpv4, Reason::MalformedIpv6, Reason::MalformedUdp];
+const MALFORMED: [Reason; 4] = [Reason::Truncated, Reason::MalformedIpv4, Reason::MalformedIpv6, Reason::MalformedUdp];
 
 fn dropped(reasons: &[Reason]) -> Want {
     Want { reasons: reasons.to_vec(), ..Want::default() }
@@ -115,6 +116,9 @@ pub(crate) fn judge(t: &Topology, packet: &Packet, flows: &Flows) -> Option<Vec<
     if odd_source {
         reasons.push(Reason::SourceMac);
     }
+    if packet.tag.is_some_and(|tag| tag & 0xfff != 0 || tunnel) {
+        reasons.push(Reason::InnerTag);
+    }
     let class = if tunnel { packet.outer_class } else { 0 };
     match Facts::read(&packet.ip, packet.ip.len() + packet.padding.len(), class) {
         Err(more) => reasons.extend(more),
@@ -133,15 +137,20 @@ impl Case<'_> {
         self.t.interfaces.iter().enumerate().filter(|(_, i)| i.router == self.interface.router)
     }
 
+    /// Whether an address is the router's own; of link-local ones, that of the interface alone is.
     fn is_own(&self, address: IpAddr) -> bool {
-        self.interfaces().any(|(_, i)| i.addresses.iter().any(|own| own.address == address) || link_local(i.mac) == address)
+        let here = link_local(self.interface.mac) == address;
+        here || self.interfaces().any(|(_, i)| i.addresses.iter().any(|own| own.address == address))
     }
 
     /// Whether an address means all of one of the router's nets.
     fn is_directed_broadcast(&self, address: IpAddr) -> bool {
         let mut nets = self.interfaces().flat_map(|(_, i)| &i.addresses).map(|own| net_of(*own));
         nets.any(|net| {
-            address.is_ipv4() && net.address.is_ipv4() && net.len < 31 && (address == net.address || address == nth(net, size(net) - 1))
+            address.is_ipv4()
+                && net.address.is_ipv4()
+                && net.len < 31
+                && (address == net.address || address == nth(net, size(net) - 1))
         })
     }
 
@@ -156,18 +165,30 @@ impl Case<'_> {
         {
             early.push(Reason::Martian);
         }
-        let here = destination == link_local(self.interface.mac);
-        let local = here || self.interfaces().any(|(_, i)| i.addresses.iter().any(|own| own.address == destination));
+        let local = self.is_own(destination);
         if !local && is_link_local(source) | is_link_local(destination) {
             early.push(Reason::Martian);
         }
-        if !early.is_empty() {
-            return Some(vec![dropped(&early)]);
+        if early.is_empty() {
+            return if local { self.deliver() } else { self.forward() };
         }
-        match local {
-            true => self.deliver(),
-            false => self.forward(),
+        let mut wants = vec![dropped(&early)];
+        if early == [Reason::Martian] && self.is_behind_a_longer_route() {
+            wants.extend(if local { self.deliver()? } else { self.forward()? });
         }
+        Some(wants)
+    }
+
+    /// Whether a packet is martian for no other reason than an address that means all of a net, of which a longer route says that this
+    /// part of it is elsewhere: there it may be a host's (RFC 1812 §5.3.5.2).
+    fn is_behind_a_longer_route(&self) -> bool {
+        let ends = [self.f.source, self.f.destination];
+        let net_here = |to| self.longest(to).is_some_and(|(_, by)| by.is_ok());
+        let near = |own: &Prefix| covers(*own, self.f.source);
+        ends.iter()
+            .all(|&end| is_host(end) && !is_link_local(end) && !(self.is_directed_broadcast(end) && net_here(end)))
+            && !self.is_own(self.f.source)
+            && !(self.is_directed_broadcast(self.f.source) && self.interface.addresses.iter().any(near))
     }
 
     /// An ICMP error about the packet and a drop; the drop alone, if there must be none about it.
@@ -177,15 +198,16 @@ impl Case<'_> {
         if !self.t.tells[self.interface.router.index()] || f.is_icmp_error || f.is_later_fragment {
             return want;
         }
-        let mut sources: Vec<IpAddr> = self.address_towards(f.source).into_iter().collect();
-        if reason == Reason::PortUnreachable {
-            sources.push(f.destination);
-        }
+        // RFC 4443 §2.2: what is sent to the router is answered by the address that it was sent to.
+        let source = match reason {
+            Reason::PortUnreachable if !f.v4 => Some(f.destination),
+            _ => self.address_towards(f.source),
+        };
         let room = if f.v4 { 576 - 28 } else { 1280 - 48 };
-        let quote = f.ip[..f.ip.len().min(room)].to_vec();
+        // RFC 1812 §4.3.2.3: what the way here has changed may, and need not, be undone.
+        let quotes = [&f.ip, &f.unmarked].map(|ip| ip[..ip.len().min(room)].to_vec());
         let kind = if f.v4 { v4 } else { v6 };
-        want.sending = (!sources.is_empty())
-            .then(|| self.back(What::Error { sources, to: f.source, kind, word, quote }));
+        want.sending = source.map(|from| self.back(What::Error { from, to: f.source, kind, word, quotes }));
         want
     }
 
@@ -194,10 +216,8 @@ impl Case<'_> {
         let own = &self.interface.addresses;
         let near = own.iter().find(|own| covers(**own, to));
         let first = own.iter().find(|own| own.address.is_ipv4() == to.is_ipv4());
-        match near.or(first) {
-            Some(own) if to.is_ipv4() || !is_link_local(to) => Some(own.address),
-            _ => to.is_ipv6().then(|| link_local(self.interface.mac)),
-        }
+        let link_local = link_local(self.interface.mac);
+        near.or(first).map(|own| own.address).or(to.is_ipv6().then_some(link_local))
     }
 
     /// Back to where the packet came from.
@@ -215,8 +235,13 @@ impl Case<'_> {
         }
         let elsewhere = !self.interface.addresses.iter().any(|own| own.address == f.destination);
         if elsewhere && f.destination != link_local(self.interface.mac) {
-            wants.extend(self.prohibited(self.interfaces().find(|(_, i)| i.addresses.iter().any(|own| own.address == f.destination))?.0));
+            wants.extend(self.prohibited(
+                self.interfaces().find(|(_, i)| i.addresses.iter().any(|own| own.address == f.destination))?.0,
+            ));
         }
+        // A gateway may decline to look behind options and extension headers at what is sent to it.
+        let plain = if f.v4 { 20 } else { 40 };
+        let unread = (f.message != plain).then(|| dropped(&[Reason::NotForUs]));
         let message = &f.ip[f.message..];
         if f.is_fragment {
             // Nothing is put together here: what is counted is not the model's.
@@ -229,12 +254,15 @@ impl Case<'_> {
                 return None;
             } else {
                 wants.push(Want { sending: Some(self.reply(message)), ..Want::default() });
+                wants.extend(unread);
             }
         } else if f.protocol == 6 || f.protocol == 17 {
             wants.push(self.told(Reason::PortUnreachable, (3, 3), (1, 4), 0));
+            wants.extend(unread.filter(|_| !f.v4));
         } else {
             let word = if f.v4 { 0 } else { f.protocol_at as u32 };
             wants.push(self.told(Reason::PortUnreachable, (3, 2), (4, 1), word));
+            wants.extend(unread.filter(|_| !f.v4));
         }
         Some(wants)
     }
@@ -262,17 +290,17 @@ impl Case<'_> {
         if self.f.ttl <= 1 {
             wants.push(self.told(Reason::TtlExceeded, (11, 0), (3, 0), 0));
         }
-        match self.longest() {
+        match self.longest(self.f.destination) {
             None => wants.push(self.told(Reason::Unroutable, (3, 0), (1, 0), 0)),
             Some((_, Ok(interface))) => wants.extend(self.by((interface, self.f.destination), &wants)?),
             Some((_, Err(route))) if route.via.is_empty() => wants.push(dropped(&[Reason::Blackhole])),
             Some((_, Err(route))) => {
-                let key = (route.router, route.number, self.f.source, self.f.destination);
+                let key = (route.router, route.number, self.f.flow());
                 let known = self.flows.get(&key).filter(|hop| route.via.contains(hop));
                 let before = wants.clone();
                 for &hop in route.via.iter().filter(|hop| known.is_none_or(|known| known == *hop)) {
                     let more = self.by(hop, &before)?;
-                    wants.extend(more.into_iter().map(|want| Want { by: Some((key, hop)), ..want }));
+                    wants.extend(more.into_iter().map(|want| Want { by: Some((key.clone(), hop)), ..want }));
                 }
             }
         }
@@ -280,8 +308,7 @@ impl Case<'_> {
     }
 
     /// The route with the longest prefix: to a net of an interface, or a configured one.
-    fn longest(&self) -> Option<(u8, Result<usize, &crate::topology::Route>)> {
-        let to = self.f.destination;
+    fn longest(&self, to: IpAddr) -> Option<(u8, Result<usize, &crate::topology::Route>)> {
         let nets = self.interfaces().flat_map(|(ix, i)| i.addresses.iter().map(move |own| (*own, ix)));
         let nets = nets.filter(|(own, _)| covers(*own, to) && !own.is_host()).map(|(own, ix)| (own.len, Ok(ix)));
         let of_router = |r: &&crate::topology::Route| r.router == self.interface.router.index() && covers(r.prefix, to);

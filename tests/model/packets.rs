@@ -45,6 +45,8 @@ pub(crate) struct Packet {
     pub(crate) outer_class: u8,
     /// The bits of its tag beside the VLAN; on an untagged segment that is a priority tag.
     pub(crate) priority: Option<u8>,
+    /// A tag of its own behind that: a priority tag, or a VLAN's.
+    pub(crate) tag: Option<u16>,
     /// Bytes of the frame that arrive, if not all.
     pub(crate) cut: Option<usize>,
     /// A source MAC that is not the host's.
@@ -69,6 +71,7 @@ impl Packet {
             interface,
             outer_class: if rng.chance(60) { rng.below(256) as u8 } else { 0 },
             priority: rng.chance(15).then(|| rng.below(16) as u8),
+            tag: rng.chance(6).then(|| *rng.pick(&[0, 0xa000, 0xe000, 0x0007])),
             cut: rng.chance(4).then(|| 1 + rng.below(80 + ip.len())),
             from: rng.chance(1).then(|| [OTHER_GATEWAY, MacAddr([1, 0, 0, 0, 0, 1])][rng.below(2)]),
             padding: (0..padding).map(|_| rng.next() as u8).collect(),
@@ -80,6 +83,10 @@ impl Packet {
     pub(crate) fn inner(&self, t: &Topology) -> Vec<u8> {
         let from = self.from.unwrap_or(t.hosts[self.host].mac);
         let mut frame = [t.interfaces[self.interface].mac.0, from.0].concat();
+        if let Some(tag) = self.tag {
+            frame.extend([0x81, 0x00]);
+            frame.extend(tag.to_be_bytes());
+        }
         frame.extend(if self.ip[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
         frame.extend_from_slice(&self.ip);
         frame.extend_from_slice(&self.padding);
@@ -92,7 +99,7 @@ impl Packet {
         let place = t.hosts[self.host].place;
         let (port, mut frame) = match t.segments[place.segment].way {
             Way::Vlan { port, vid } => {
-                if vid.is_some() || self.priority.is_some() {
+                if vid.is_some() || self.priority.is_some() || self.tag.is_some() {
                     let priority = u16::from(self.priority.unwrap_or(0)) << 12;
                     let tci = (priority | vid.unwrap_or(0)).to_be_bytes();
                     inner.splice(12..12, [0x81, 0x00, tci[0], tci[1]]);
@@ -141,14 +148,28 @@ pub(crate) fn header(from: IpAddr, to: IpAddr, protocol: u8, class: u8, ttl: u8,
     ip
 }
 
+/// The same packet to another gateway of the bridge, if there is one.
+pub(crate) fn twin(rng: &mut Rng, t: &Topology, packet: &Packet) -> Option<Packet> {
+    let bridge = t.interfaces[packet.interface].bridge;
+    let others: Vec<usize> =
+        (0..t.interfaces.len()).filter(|&i| i != packet.interface && t.interfaces[i].bridge == bridge).collect();
+    (!others.is_empty()).then(|| Packet { interface: *rng.pick(&others), ..packet.clone() })
+}
+
 /// Whom a packet is from and to.
 fn ends(rng: &mut Rng, t: &Topology, host: usize, interface: usize, v4: bool) -> (IpAddr, IpAddr) {
     let family = |a: &&IpAddr| a.is_ipv4() == v4;
     let router = t.interfaces[interface].router;
-    let gateways: Vec<IpAddr> = t.interfaces.iter().filter(|i| i.router == router).flat_map(|i| {
-        let link_local = crate::model::link_local(i.mac);
-        i.addresses.iter().map(|own| own.address).chain([link_local])
-    }).filter(|a| family(&a)).collect();
+    let gateways: Vec<IpAddr> = t
+        .interfaces
+        .iter()
+        .filter(|i| i.router == router)
+        .flat_map(|i| {
+            let link_local = crate::model::link_local(i.mac);
+            i.addresses.iter().map(|own| own.address).chain([link_local])
+        })
+        .filter(|a| family(&a))
+        .collect();
     let own: Vec<IpAddr> = t.hosts[host].addresses.iter().filter(family).copied().collect();
     let all: Vec<IpAddr> = t.hosts.iter().flat_map(|h| &h.addresses).filter(family).copied().collect();
     let odd: Vec<IpAddr> = ODD.iter().map(|text| text.parse().expect("legal")).filter(|a| family(&a)).collect();
@@ -235,7 +256,7 @@ fn some_len(rng: &mut Rng, t: &Topology) -> usize {
 
 fn v4_packet(rng: &mut Rng, t: &Topology, source: IpAddr, destination: IpAddr) -> Vec<u8> {
     let options = if rng.chance(14) { options(rng) } else { vec![] };
-    let len = some_len(rng, t) - 40 - options.len();
+    let len = some_len(rng, t).saturating_sub(40 + options.len());
     let (protocol, message) = message(rng, source, destination, len);
     let class = if rng.chance(40) { rng.below(256) as u8 } else { 0 };
     let ttl = *rng.pick(&[0, 1, 1, 2, 64, 64, 64, 64, 64, 255]);
@@ -306,6 +327,9 @@ fn v6_packet(rng: &mut Rng, t: &Topology, source: IpAddr, destination: IpAddr) -
         let mut fragment = vec![0, 0, 0, 0, 0, 0, 0, 7];
         put16(&mut fragment, 2, bits);
         chain.push((44, fragment));
+    }
+    if rng.chance(10) {
+        chain = rng.some(&chain, 4);
     }
     let mut kind = protocol;
     let mut payload = message;
