@@ -11,13 +11,13 @@ use weir_pipelines::wire::MacAddr;
 /// A frame that left.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    place: Place,
-    to: MacAddr,
-    from: MacAddr,
+    pub(crate) place: Place,
+    pub(crate) to: MacAddr,
+    pub(crate) from: MacAddr,
     /// The bits of its tag beside the VLAN.
     priority: u8,
     /// What is behind the EtherType.
-    payload: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
     /// The UDP source port of its tunnel, which stands for its flow.
     pub(crate) entropy: Option<u16>,
 }
@@ -48,7 +48,11 @@ pub(crate) fn open(t: &Topology, port: PortId, frame: &[u8]) -> Result<Seen, Str
 
 fn open_inner(place: Place, priority: u8, entropy: Option<u16>, frame: &[u8], at: usize) -> Result<Seen, String> {
     let payload = frame[at + 2..].to_vec();
-    let right = if payload[0] >> 4 == 4 { 0x0800 } else { 0x86dd };
+    let right = match payload[0] >> 4 {
+        0 => 0x0806,
+        4 => 0x0800,
+        _ => 0x86dd,
+    };
     ensure(get16(frame, at) == right, "an EtherType that is not the packet's")?;
     Ok(Seen { place, to: mac(frame, 0), from: mac(frame, 6), priority, payload, entropy })
 }
@@ -81,7 +85,11 @@ fn open_tunnel(t: &Topology, frame: &[u8]) -> Result<Seen, String> {
     let inner = &udp[16..];
     let seen = open_inner(place, 0, Some(get16(udp, 0)), inner, 12)?;
     let p = &seen.payload;
-    let inner_class = if p[0] >> 4 == 4 { p[1] } else { p[0] << 4 | p[1] >> 4 };
+    let inner_class = match p[0] >> 4 {
+        0 => 0,
+        4 => p[1],
+        _ => p[0] << 4 | p[1] >> 4,
+    };
     ensure(class == inner_class, "DSCP or ECN of the outer header are not the inner one's")?;
     Ok(seen)
 }

@@ -89,7 +89,7 @@ fn gateway_mac(t: &Topology, interface: &Interface, place: Place) -> MacAddr {
 }
 
 /// A packet at a gateway, on the way to an answer.
-struct Case<'a> {
+pub(crate) struct Case<'a> {
     t: &'a Topology,
     packet: &'a Packet,
     interface: &'a Interface,
@@ -123,15 +123,19 @@ pub(crate) fn judge(t: &Topology, packet: &Packet, flows: &Flows) -> Option<Vec<
     match Facts::read(&packet.ip, packet.ip.len() + packet.padding.len(), class) {
         Err(more) => reasons.extend(more),
         Ok(f) if reasons.is_empty() => {
-            let interface = &t.interfaces[packet.interface];
-            return Case { t, packet, interface, place, flows, f }.route();
+            return Case::new(t, packet, flows, f).route();
         }
         Ok(_) => {}
     }
     Some(vec![dropped(&reasons)])
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    pub(crate) fn new(t: &'a Topology, packet: &'a Packet, flows: &'a Flows, f: Facts) -> Self {
+        let (interface, place) = (&t.interfaces[packet.interface], t.hosts[packet.host].place);
+        Self { t, packet, interface, place, flows, f }
+    }
+
     /// The router's interfaces.
     fn interfaces(&self) -> impl Iterator<Item = (usize, &Interface)> {
         self.t.interfaces.iter().enumerate().filter(|(_, i)| i.router == self.interface.router)
@@ -192,7 +196,7 @@ impl Case<'_> {
     }
 
     /// An ICMP error about the packet and a drop; the drop alone, if there must be none about it.
-    fn told(&self, reason: Reason, v4: (u8, u8), v6: (u8, u8), word: u32) -> Want {
+    pub(crate) fn told(&self, reason: Reason, v4: (u8, u8), v6: (u8, u8), word: u32) -> Want {
         let mut want = dropped(&[reason]);
         let f = &self.f;
         if !self.t.tells[self.interface.router.index()] || f.is_icmp_error || f.is_later_fragment {

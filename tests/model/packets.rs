@@ -3,7 +3,7 @@
 use crate::bytes::{checksum, checksum_with, fix, get16, octets, put16};
 use crate::nets::{net_of, nth, prefix, size};
 use crate::rng::Rng;
-use crate::topology::{OTHER_GATEWAY, ROUTES, Topology, VTEPS, WAN, Way};
+use crate::topology::{OTHER_GATEWAY, Place, ROUTES, Topology, VTEPS, WAN, Way};
 use std::net::{IpAddr, Ipv6Addr};
 use weir_pipelines::tables::PortId;
 use weir_pipelines::wire::MacAddr;
@@ -34,7 +34,7 @@ const ODD: [&str; 21] = [
 ];
 
 /// A packet that a host sends to a gateway, whenever that is and wherever both are by then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Packet {
     pub(crate) host: usize,
     pub(crate) interface: usize,
@@ -95,25 +95,37 @@ impl Packet {
 
     /// The frame as it arrives, and where.
     pub(crate) fn frame(&self, t: &Topology) -> (PortId, Vec<u8>) {
-        let mut inner = self.inner(t);
-        let place = t.hosts[self.host].place;
-        let (port, mut frame) = match t.segments[place.segment].way {
-            Way::Vlan { port, vid } => {
-                if vid.is_some() || self.priority.is_some() || self.tag.is_some() {
-                    let priority = u16::from(self.priority.unwrap_or(0)) << 12;
-                    let tci = (priority | vid.unwrap_or(0)).to_be_bytes();
-                    inner.splice(12..12, [0x81, 0x00, tci[0], tci[1]]);
-                }
-                (port, inner)
-            }
-            Way::Vxlan { vni, vtep } => {
-                let peer = &t.peers[place.peer.expect("hosts in tunnels are behind peers")];
-                let mac = t.ports[WAN.index()].mac;
-                (WAN, wrap(peer.address, VTEPS[vtep], peer.mac, mac, vni, self.outer_class, &inner))
-            }
-        };
+        let inner = self.inner(t);
+        let (port, mut frame) =
+            carried(t, t.hosts[self.host].place, inner, self.priority, self.tag.is_some(), self.outer_class);
         frame.truncate(self.cut.unwrap_or(usize::MAX));
         (port, frame)
+    }
+}
+
+/// A frame as it comes from a place, and by which port. On an untagged segment it has a priority tag if it has a `priority`, or must have
+/// one.
+pub(crate) fn carried(
+    t: &Topology,
+    place: Place,
+    mut inner: Vec<u8>,
+    priority: Option<u8>,
+    tagged: bool,
+    class: u8,
+) -> (PortId, Vec<u8>) {
+    match t.segments[place.segment].way {
+        Way::Vlan { port, vid } => {
+            if vid.is_some() || priority.is_some() || tagged {
+                let tci = (u16::from(priority.unwrap_or(0)) << 12 | vid.unwrap_or(0)).to_be_bytes();
+                inner.splice(12..12, [0x81, 0x00, tci[0], tci[1]]);
+            }
+            (port, inner)
+        }
+        Way::Vxlan { vni, vtep } => {
+            let peer = &t.peers[place.peer.expect("hosts in tunnels are behind peers")];
+            let mac = t.ports[WAN.index()].mac;
+            (WAN, wrap(peer.address, VTEPS[vtep], peer.mac, mac, vni, class, &inner))
+        }
     }
 }
 
