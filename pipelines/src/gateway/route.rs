@@ -13,7 +13,7 @@ use super::decide::Decision;
 use super::parse::{self, Parsed, Routed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop::is_a_hosts;
-use crate::tables::{Hop, Interface, Net, NextHop, Place, Snapshot, Target, mac_key};
+use crate::tables::{Hop, Interface, Net, NextHop, Pair, Place, Snapshot, Target, mac_key};
 use crate::wire::{IcmpError, Ipv4, Ipv4Header, Ipv6, Ipv6Header, MacAddr, clamp_mss};
 use crate::{Egress, Frame, Pool, Time};
 use core::net::IpAddr;
@@ -121,7 +121,7 @@ impl<F: Frame> Gateway<F> {
             }
             Some(Target::Via(ix)) => {
                 let hops = snapshot.next_hops(ix);
-                let hop = self.choose_hop(snapshot, hops, flow);
+                let hop = self.choose_hop(snapshot, hops, Pair::share(flow));
                 let hop = hop.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
                 Onward { hop, spread: hops.len() > 1 }
             }
