@@ -1,6 +1,5 @@
 //! Flows over several next hops, by the thousand: each keeps its own, whatever is remembered of others (RFC 2992 §1).
 
-use crate::bytes::put16;
 use crate::compare::Seen;
 use crate::nets::nth;
 use crate::packets::{Packet, header};
@@ -10,17 +9,17 @@ use crate::world::World;
 use weir_pipelines::wire::MacAddr;
 
 /// Flows between one pair of addresses: enough that of some, 24 bits of any hash are the same.
-const FLOWS: u16 = 20_000;
+const FLOWS: usize = 20_000;
 /// Frames a burst.
 const AT_ONCE: usize = 60;
 
 /// Where each flow goes, by the MAC of its next hop, sent in this order.
-fn sent(rng: &mut Rng, world: &mut World, packet: &Packet, flows: &[u16]) -> Result<Vec<MacAddr>, String> {
+fn sent(rng: &mut Rng, world: &mut World, packet: &Packet, flows: &[u32]) -> Result<Vec<MacAddr>, String> {
     let mut hops = Vec::new();
     for flows in flows.chunks(AT_ONCE) {
         let frames = flows.iter().map(|&flow| {
             let mut packet = packet.clone();
-            put16(&mut packet.ip, 20, flow);
+            packet.ip[20..24].copy_from_slice(&flow.to_be_bytes());
             packet.frame(&world.t)
         });
         let (ports, frames): (Vec<_>, Vec<_>) = frames.unzip();
@@ -28,7 +27,7 @@ fn sent(rng: &mut Rng, world: &mut World, packet: &Packet, flows: &[u16]) -> Res
         if !dropped.is_empty() || seen.len() != flows.len() {
             return Err(format!("{} of {} left: {dropped:?}", seen.len(), flows.len()));
         }
-        let of = |flow: u16| seen.iter().find(|seen: &&Seen| seen.payload[20..22] == flow.to_be_bytes());
+        let of = |flow: u32| seen.iter().find(|seen: &&Seen| seen.payload[20..24] == flow.to_be_bytes());
         for &flow in flows {
             hops.push(of(flow).ok_or(format!("flow {flow} did not leave"))?.to);
         }
@@ -48,7 +47,10 @@ pub(crate) fn run(seed: u64) -> Result<usize, String> {
     let udp = [0, 0, 9, 9, 0, 8, 0, 0];
     let ip = [header(from, to, 17, 0, 64, &udp), udp.to_vec()].concat();
     let packet = Packet { host, interface, ip, ..Packet::default() };
-    let mut flows: Vec<u16> = (1024..1024 + FLOWS).collect();
+    // Neither port is one of DHCP's.
+    let mut flows: Vec<u32> = (0..FLOWS).map(|_| rng.next() as u32 | 0x0400_0400).collect();
+    flows.sort_unstable();
+    flows.dedup();
     let before = sent(&mut rng, &mut world, &packet, &flows)?;
     // Nothing is remembered, and they come in the other order.
     world.snapshot.generation += 1;
@@ -73,14 +75,14 @@ pub(crate) fn run(seed: u64) -> Result<usize, String> {
     }
     for mac in &before {
         let share = before.iter().filter(|other| *other == mac).count();
-        if share < usize::from(FLOWS) / 8 {
+        if share < FLOWS / 8 {
             return Err(format!("{mac} has {share} of {FLOWS} flows"));
         }
-        if share > usize::from(FLOWS) / 2 {
+        if share > FLOWS / 2 {
             return Err(format!("{mac} has {share} of {FLOWS} flows"));
         }
     }
-    Ok(3 * usize::from(FLOWS))
+    Ok(3 * FLOWS)
 }
 
 /// A network with an IPv4 route by four hosts of different MACs.
