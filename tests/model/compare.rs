@@ -180,7 +180,7 @@ fn take_pieces(want: &Sending, ip: &[u8], mtu: usize, seen: &mut Vec<Seen>) -> R
             let begins = 20 + options.len();
             let n = total.saturating_sub(begins);
             let more = at + n < payload.len() || !last;
-            let bits = (first & 0x9fff) + (at / 8) as u16 | if more { 0x2000 } else { 0 };
+            let bits = ((first & 0x9fff) + (at / 8) as u16) | if more { 0x2000 } else { 0 };
             is_there(want, seen)
                 && p[0] == 0x45 + (options.len() / 4) as u8
                 && (p[1], &p[4..6], p[8..10] == ip[8..10], &p[12..20]) == (ip[1], &ip[4..6], true, &ip[12..20])

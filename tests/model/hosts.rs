@@ -27,7 +27,7 @@ pub(crate) fn run(seed: u64) -> Result<usize, String> {
     world.snapshot.generation += 1;
     let mut unknown = known.clone();
     unknown.hosts[host].addresses.retain(|&other| other != address);
-    let waits: Vec<(Packet, Want)> = (0..3000).filter_map(|_| waiting(&mut rng, &known, &unknown)).take(6).collect();
+    let waits: Vec<(Packet, Want)> = (0..800).filter_map(|_| waiting(&mut rng, &known, &unknown)).take(6).collect();
     let mut asked = Vec::new();
     for (n, (packet, _)) in waits.iter().enumerate() {
         let (port, frame) = packet.frame(&known);

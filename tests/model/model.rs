@@ -71,7 +71,7 @@ pub(crate) fn link_local(mac: MacAddr) -> IpAddr {
 }
 
 /// The largest packet that a place takes behind what is put around it.
-fn room(t: &Topology, place: Place) -> usize {
+pub(crate) fn room(t: &Topology, place: Place) -> usize {
     match t.segments[place.segment].way {
         Way::Vlan { port, .. } => t.ports[port.index()].mtu.into(),
         // Outer addresses, UDP, VXLAN, and the inner Ethernet header.

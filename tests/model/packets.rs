@@ -357,7 +357,7 @@ fn v6_packet(rng: &mut Rng, t: &Topology, source: IpAddr, destination: IpAddr) -
 }
 
 /// Makes a header lie about itself.
-fn spoil(rng: &mut Rng, ip: &mut Vec<u8>) {
+fn spoil(rng: &mut Rng, ip: &mut [u8]) {
     let v4 = ip[0] >> 4 == 4;
     match rng.below(3) {
         0 if v4 => ip[0] = 0x40 | rng.below(5) as u8,

@@ -159,9 +159,9 @@ impl Topology {
     }
 
     fn add_segments(&mut self, rng: &mut Rng) {
-        for vtep in 0..VTEPS.len() {
+        for (vtep, &own) in VTEPS.iter().enumerate() {
             for n in 2..4u8 {
-                let address = nth(Prefix::host(VTEPS[vtep]), u128::from(n) - 1);
+                let address = nth(Prefix::host(own), u128::from(n) - 1);
                 self.peers.push(Remote { vtep, address, mac: MacAddr([2, 0xbb, 0, 0, vtep as u8, n]) });
             }
         }
