@@ -156,6 +156,10 @@ pub struct Tables {
     pub bindings: u32,
     /// Next hops on the underlay, for each worker.
     pub neighbours: u32,
+    /// Hosts on routed bridges that are looked after, for each worker.
+    pub hosts: u32,
+    /// Pairs of addresses whose way through a router is remembered, for each worker.
+    pub hops: u32,
     /// Bridges.
     pub bridges: u32,
     /// Segments.
@@ -192,6 +196,8 @@ impl Default for Tables {
             macs: 1_048_576,
             bindings: 1_048_576,
             neighbours: 4096,
+            hosts: 65_536,
+            hops: 1_048_576,
             bridges: 65_536,
             segments: 131_072,
             vteps: 256,

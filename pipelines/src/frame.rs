@@ -53,6 +53,10 @@ pub trait Frame: Sized {
     /// Cuts the frame to `len` bytes; nothing happens if it is not longer.
     fn truncate(&mut self, len: usize);
 
+    /// Copies bytes from `at` on, in whichever segments they are, to fill `out`. False if the frame ends before: `out` is then
+    /// arbitrary.
+    fn read(&self, at: usize, out: &mut [u8]) -> bool;
+
     /// What the device says of the first IP header's checksum.
     fn ip_checksum(&self) -> Checksum;
 }

@@ -315,6 +315,28 @@ impl Mbuf {
         true
     }
 
+    /// Copies bytes from `at` on, in whichever segments they are, to fill `out`. False if the frame ends before: `out` is then
+    /// arbitrary.
+    pub fn read(&self, mut at: usize, mut out: &mut [u8]) -> bool {
+        let mut segment = Some(self.first());
+        while let Some(this) = segment {
+            let len = usize::from(this.data_len());
+            if at < len {
+                let taken = out.len().min(len - at);
+                // SAFETY: at + taken <= data_len (invariant 1); `out` is a Rust slice, which no segment is part of.
+                unsafe { std::ptr::copy_nonoverlapping(this.data().add(at), out.as_mut_ptr(), taken) };
+                out = &mut out[taken..];
+                at += taken;
+            }
+            if out.is_empty() {
+                return true;
+            }
+            at -= len.min(at);
+            segment = this.next();
+        }
+        out.is_empty()
+    }
+
     /// Adds `n` zero bytes behind the last segment's, and returns them. `None`, and no change, if there is no room.
     pub fn append(&mut self, n: usize) -> Option<&mut [u8]> {
         if self.len() == 0 && self.is_segmented() {

@@ -188,7 +188,7 @@ pub struct List {
     /// Only rows of this bridge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridge: Option<String>,
-    /// Only rows of this router; of `router`, `interface` and `route`.
+    /// Only rows of this router; of `router`, `interface`, `route` and `neighbour`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub router: Option<String>,
     /// Rows of what is in force instead of objects: of `router` [`crate::view::RouterRow`], of `route`

@@ -327,8 +327,15 @@ impl DvrMacSource {
 /// A next hop on the underlay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NeighbourRow {
-    /// The port it is on.
-    pub port: String,
+    /// The port it is on, if it is a next hop on the underlay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    /// The bridge it is on, if it is a host that a router sends to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge: Option<String>,
+    /// That router.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
     /// Its address.
     pub address: String,
     /// Its MAC; absent while it is not resolved.

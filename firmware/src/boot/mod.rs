@@ -111,7 +111,7 @@ fn forward(
             rx: line.rx,
             out: line.out.into(),
             pool: Buffers::from(pool.clone()),
-            gateway: Gateway::new(secret, config.ports.len(), limits(&config.tables, links.len())),
+            gateway: Gateway::new(secret, config.ports.len(), limits(&config.tables, links.len(), handles.is_empty())),
             snapshot: snapshot.clone(),
             poll: config.workers.poll,
             clock,
@@ -202,7 +202,8 @@ fn start_eal(config: &Config, hugepages: bool) -> Result<Eal, BootError> {
     Eal::start(&eal).map_err(start_error)
 }
 
-fn limits(tables: &Tables, workers: usize) -> Limits {
+/// The first of the workers leads.
+fn limits(tables: &Tables, workers: usize, leads: bool) -> Limits {
     Limits {
         // Every number that a bridge can have, so that freed ones rest.
         bridges: 1 << 16,
@@ -212,6 +213,10 @@ fn limits(tables: &Tables, workers: usize) -> Limits {
         learned_peers: tables.learned_peers as usize,
         neighbours: tables.neighbours as usize,
         held: tables.held as usize,
+        hosts: tables.hosts as usize,
+        hops: tables.hops as usize,
+        routers: 1 << 16,
+        leads,
         shared: workers > 1,
     }
 }

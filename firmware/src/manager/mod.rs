@@ -242,16 +242,17 @@ impl Manager {
     /// Few enough for a page: a cursor is the number of the row.
     fn list_neighbours(&mut self, list: &List) -> Result<Page, Error> {
         let limit = pages::limit(list)?;
-        if let Some(bridge) = &list.bridge {
-            return Err(fault(code::INVALID_PARAMS, "a next hop belongs to no bridge", "bridge", bridge));
-        }
         pages::no_facts(list)?;
         let after = list.after.as_deref().map(str::parse::<usize>).transpose();
         let after = after
             .map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;
-        let entries = self.crew.neighbours(self.limits.neighbours as usize)?;
+        let room = self.limits.neighbours.saturating_add(self.limits.hosts);
+        let entries = self.crew.neighbours(room as usize)?;
+        let interfaces = self.configuration.translator().interface_ids();
         let by_worker = self.crew.links().iter().zip(&entries);
-        let rows = by_worker.flat_map(|(link, entries)| views::neighbours(&self.ports, link.core, entries));
+        let rows = by_worker.flat_map(|(link, all)| views::neighbours(&self.ports, &interfaces, link.core, all));
+        let is = |wanted: &Option<String>, is: &Option<String>| wanted.is_none() || wanted == is;
+        let rows = rows.filter(|row| is(&list.bridge, &row.bridge) && is(&list.router, &row.router));
         let rows = rows.enumerate().skip(after.map_or(0, |n| n.saturating_add(1)));
         Ok(pages::page(
             self.configuration.generation(),

@@ -5,13 +5,13 @@
 use super::configuration::Configuration;
 use super::desired::Host;
 use crate::config::Tables;
-use crate::worker::link::{MacEntry, NeighbourEntry, Report};
+use crate::worker::link::{MacEntry, NeighbourAt, NeighbourEntry, Report};
 use std::collections::{BTreeMap, HashMap};
 use weir_api::id::{Location, Mac, Name, SegmentId};
 use weir_api::object::Kind;
 use weir_api::view::{MacRow, NeighbourRow, PortStats, Source, Stats, TableStats, WorkerStats};
 use weir_pipelines::gateway::{DropReason, Event};
-use weir_pipelines::tables::{BridgeId, NeighbourState, PortId, SegmentIx};
+use weir_pipelines::tables::{BridgeId, InterfaceIx, NeighbourState, PortId, SegmentIx};
 
 /// What a port is, besides its counters.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ fn worker(core: u32, report: &Report) -> WorkerStats {
 pub fn tables(configuration: &Configuration, limits: &Tables, reports: &[Box<Report>]) -> BTreeMap<String, TableStats> {
     let desired = configuration.desired();
     let fullest = |count: fn(&Report) -> u64| reports.iter().map(|r| count(r)).max().unwrap_or(0);
-    let rows: [(&str, u64, u32); 12] = [
+    let rows: [(&str, u64, u32); 13] = [
         ("bridges", desired.count(Kind::Bridge) as u64, limits.bridges),
         ("vteps", desired.count(Kind::Vtep) as u64, limits.vteps),
         ("segments", desired.count(Kind::Segment) as u64, limits.segments),
@@ -98,6 +98,7 @@ pub fn tables(configuration: &Configuration, limits: &Tables, reports: &[Box<Rep
         ("macs", fullest(|r| r.macs), limits.macs),
         ("bindings", fullest(|r| r.bindings), limits.bindings),
         ("neighbours", fullest(|r| r.neighbours), limits.neighbours),
+        ("hosts", fullest(|r| r.hosts), limits.hosts),
         ("learned_peers", fullest(|r| r.learned_peers), limits.learned_peers),
     ];
     let row = |(name, entries, capacity): (&str, u64, u32)| {
@@ -152,13 +153,24 @@ fn place<'a>(
     Some((names.get(&entry.bridge)?, Mac::try_from(entry.mac.0).ok()?, Location { segment, peer }))
 }
 
-/// The next hops of one worker, in words.
-pub fn neighbours(ports: &[PortFacts], core: u32, entries: &[NeighbourEntry]) -> Vec<NeighbourRow> {
+/// The neighbours of one worker, in words; `interfaces` are those of routers, each with its router and its bridge.
+pub fn neighbours(
+    ports: &[PortFacts],
+    interfaces: &HashMap<InterfaceIx, (Name, Name)>,
+    core: u32,
+    entries: &[NeighbourEntry],
+) -> Vec<NeighbourRow> {
     let row = |entry: &NeighbourEntry| {
+        let (port, interface) = match entry.at {
+            NeighbourAt::Port(port) => (ports.get(port.index()).map(|p| p.row.name.clone()), None),
+            NeighbourAt::Net(net) => (None, interfaces.get(&net.interface)),
+        };
         let [a, b, c, d, e, f] = entry.mac.0;
         let known = entry.mac.0 != [0; 6];
         NeighbourRow {
-            port: ports.get(entry.port.index()).map(|p| p.row.name.clone()).unwrap_or_default(),
+            port,
+            bridge: interface.map(|(_, bridge)| bridge.to_string()),
+            router: interface.map(|(router, _)| router.to_string()),
             address: entry.address.to_string(),
             mac: known.then(|| format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")),
             state: state(entry.state).to_owned(),

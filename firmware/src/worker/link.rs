@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_pipelines::Time;
 use weir_pipelines::gateway::{Counters, Fact, Forget, Notice};
-use weir_pipelines::tables::{BridgeId, NeighbourState, Peer, PortId, SegmentIx, Snapshot};
+use weir_pipelines::tables::{BridgeId, NeighbourState, Net, Peer, PortId, SegmentIx, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
 /// What the manager asks a worker to fill between two bursts; it comes back by [`Link::answers`].
@@ -66,6 +66,8 @@ pub struct Report {
     pub bindings: u64,
     /// Next hops.
     pub neighbours: u64,
+    /// How many hosts on routed bridges it looks after.
+    pub hosts: u64,
     /// Peers that are not configured.
     pub learned_peers: u64,
 }
@@ -87,6 +89,7 @@ impl Report {
             macs_capacity: 0,
             bindings: 0,
             neighbours: 0,
+            hosts: 0,
             learned_peers: 0,
         }
     }
@@ -204,11 +207,20 @@ pub struct BindingDump {
     pub complete: bool,
 }
 
-/// A next hop.
+/// Where a neighbour is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NeighbourAt {
+    /// On the underlay, on this port.
+    Port(PortId),
+    /// On a bridge, by a router's interface.
+    Net(Net),
+}
+
+/// A neighbour: a next hop on the underlay, or a host that routers send to.
 #[derive(Clone, Copy, Debug)]
 pub struct NeighbourEntry {
-    /// The port it is on.
-    pub port: PortId,
+    /// Where it is.
+    pub at: NeighbourAt,
     /// Its address.
     pub address: std::net::IpAddr,
     /// Its MAC; zero until it is known.
@@ -219,7 +231,7 @@ pub struct NeighbourEntry {
     pub held: u64,
 }
 
-/// The next hops of a worker.
+/// The neighbours of a worker.
 pub struct NeighbourDump {
     /// Which request this answers.
     pub number: u64,

@@ -11,8 +11,8 @@ pub mod sharing;
 
 use crate::config::Poll;
 use link::{
-    BindingDump, BindingEntry, Clear, Cycles, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, PortCount,
-    Report, Request, Turns,
+    BindingDump, BindingEntry, Clear, Cycles, Link, MacDump, MacEntry, NeighbourAt, NeighbourDump, NeighbourEntry,
+    PortCount, Report, Request, Turns,
 };
 use outbox::Outboxes;
 use packet::{Buffers, Packet};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use weir_pipelines::gateway::{DropReason, Gateway};
-use weir_pipelines::tables::{Binding, PortId, Snapshot};
+use weir_pipelines::tables::{Binding, Neighbour, PortId, Snapshot};
 use weir_pipelines::{Burst, Frame, Time};
 use weir_pmd::{RxQueue, cycles};
 
@@ -228,6 +228,7 @@ impl Worker {
         report.macs_capacity = self.gateway.macs().capacity() as u64;
         report.bindings = self.gateway.bindings().len() as u64;
         report.neighbours = self.gateway.neighbours().entries().len() as u64;
+        report.hosts = self.gateway.hosts().entries().len() as u64;
         report.learned_peers = self.gateway.peers().learned() as u64;
         self.answer(Request::Report(report));
     }
@@ -235,15 +236,12 @@ impl Worker {
     fn neighbours(&mut self, mut dump: Box<NeighbourDump>) {
         dump.entries.clear();
         let room = dump.entries.capacity();
-        for (n, entry) in self.gateway.neighbours().entries().iter().enumerate().take(room) {
-            dump.entries.push(NeighbourEntry {
-                port: entry.port,
-                address: entry.address,
-                mac: entry.mac,
-                state: entry.state,
-                held: self.gateway.held_for(n) as u64,
-            });
-        }
+        let underlay = self.gateway.neighbours().entries().iter();
+        let underlay = underlay.map(|entry| neighbour(NeighbourAt::Port(entry.link.port), entry));
+        let hosts = self.gateway.hosts().entries().iter();
+        let hosts = hosts.map(|entry| neighbour(NeighbourAt::Net(entry.link), entry));
+        // No more than the manager has made room for.
+        dump.entries.extend(underlay.chain(hosts).take(room));
         self.answer(Request::Neighbours(dump));
     }
 
@@ -352,6 +350,11 @@ impl Worker {
             self.link.unbalanced.store(true, Ordering::Release);
         }
     }
+}
+
+fn neighbour<L>(at: NeighbourAt, entry: &Neighbour<L>) -> NeighbourEntry {
+    let &Neighbour { address, mac, state, held, .. } = entry;
+    NeighbourEntry { at, address, mac, state, held: u64::from(held) }
 }
 
 /// Longer, the longer nothing came.

@@ -64,6 +64,10 @@ impl Frame for Packet {
     fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }
+    #[inline]
+    fn read(&self, at: usize, out: &mut [u8]) -> bool {
+        self.0.read(at, out)
+    }
     #[inline(always)]
     fn ip_checksum(&self) -> Checksum {
         match self.0.ip_checksum() {

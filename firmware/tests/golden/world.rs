@@ -66,6 +66,10 @@ impl World {
             learned_peers: 16,
             neighbours: 16,
             held: 64,
+            hosts: 16,
+            hops: 64,
+            routers: 64,
+            leads: true,
             shared: false,
         };
         let mut tables = Tables { bridges: 64, peers: 64, ..Tables::default() };
@@ -75,6 +79,7 @@ impl World {
                 "bindings" => limits.bindings = size,
                 "learned_peers" => limits.learned_peers = size,
                 "neighbours" => limits.neighbours = size,
+                "hosts" => limits.hosts = size,
                 "held" => limits.held = size,
                 "bridges" => tables.bridges = size as u32,
                 "segments" => tables.segments = size as u32,

@@ -63,7 +63,8 @@ named! {
         /// A VLAN tag of its own, from or to a tunnel whose segment does not carry tags (RFC 7348 §6.1), or to an untagged
         /// segment, where it would be taken for another VLAN's.
         InnerTag = "inner_tag",
-        /// A source MAC that no host has: multicast, zero, or this gateway's own.
+        /// A source MAC that no host has: multicast, zero, this gateway's own, or, where it came in without a tunnel, another
+        /// gateway's DVR MAC.
         SourceMac = "source_mac",
         /// To 01-80-C2-00-00-0x, which is never forwarded (IEEE 802.1Q §8.6.3).
         LinkLocalControl = "link_local_control",
@@ -105,6 +106,31 @@ named! {
         TxFull = "tx_full",
         /// It waited for its next hop when the gateway stopped.
         Stopped = "stopped",
+        /// To a router, with an IPv4 header whose checksum is wrong.
+        IpChecksum = "ip_checksum",
+        /// To a router, with a source route: none is followed (RFC 7126 §4.3, RFC 5095).
+        SourceRoute = "source_route",
+        /// To a router, from or to an address that packets are not routed from or to: a group's, a whole net's, loopback, or
+        /// link-local (RFC 1812 §5.3.7, RFC 4291 §2.5.6).
+        Martian = "martian",
+        /// A router had no hop left for it (TTL, hop limit).
+        TtlExceeded = "ttl_exceeded",
+        /// A router has no route to it.
+        Unroutable = "unroutable",
+        /// A router's route to it is a blackhole.
+        Blackhole = "blackhole",
+        /// Between a router's way out and its bridges, without NAT, where that is not let through.
+        Prohibited = "prohibited",
+        /// Nobody has its address, or the next hop's, on the bridge that it was routed to.
+        HostUnreachable = "host_unreachable",
+        /// Too many wait already for hosts to be found on the bridge that it was routed to.
+        ResolveFull = "resolve_full",
+        /// Too large for the way on, and not to be fragmented.
+        FragmentationNeeded = "fragmentation_needed",
+        /// To a router itself, which has nothing there.
+        PortUnreachable = "port_unreachable",
+        /// A router advertisement of another gateway, on a bridge where this one is the router.
+        RouterElsewhere = "router_elsewhere",
     }
 }
 
@@ -133,11 +159,11 @@ named! {
         StormSeconds = "storm_seconds",
         /// A frame was flooded.
         Flooded = "flooded",
-        /// An ARP request for a vtep was answered.
+        /// An ARP request for a vtep, or for a gateway address, was answered.
         ArpAnswered = "arp_answered",
-        /// A neighbour solicitation for a vtep was answered.
+        /// A neighbour solicitation for a vtep, or for a gateway address, was answered.
         NdAnswered = "nd_answered",
-        /// A ping to a vtep was answered.
+        /// A ping to a vtep, or to a gateway address, was answered.
         EchoAnswered = "echo_answered",
         /// An ARP request was sent for a next hop.
         ArpAsked = "arp_asked",
@@ -165,6 +191,18 @@ named! {
         BindingTableFull = "binding_table_full",
         /// What was learned could not be passed on: too much waits. It is offered again.
         OfferFull = "offer_full",
+        /// A router told a host why its packet was dropped.
+        IcmpSent = "icmp_sent",
+        /// It did not: it had told as many as it may for now.
+        IcmpLimited = "icmp_limited",
+        /// A packet was cut in fragments.
+        Fragmented = "fragmented",
+        /// A host on a routed bridge was asked for.
+        HostAsked = "host_asked",
+        /// It did not answer.
+        HostFailed = "host_failed",
+        /// A router advertised itself on a bridge, or to who asked.
+        RouterAdvertised = "router_advertised",
         /// What was learned was kept from a worker that stands still.
         NewsFull = "news_full",
     }

@@ -7,7 +7,8 @@ use super::meter::Class;
 use super::parse::{self, Parsed};
 use super::pipeline::Gateway;
 use crate::Frame;
-use crate::tables::{Bridge, Place, Segment, Snapshot};
+use crate::tables::{Bridge, BridgeId, Place, Segment, Snapshot};
+use crate::wire::{IcmpError, MacAddr};
 
 /// What is to become of a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,20 @@ pub(super) enum Decision {
     Suppress,
     /// Nowhere, since it has done what it was for.
     Consume,
+    /// Out at this place, with the gateway's MAC as its source where it leaves the tunnels: another gateway has routed it.
+    Deliver(Place),
+    /// By a router, out at this place: its lane's hop says how.
+    Route(Place),
+    /// By a router, to a host whose MAC is known and whose place is not: everywhere on the bridge that its hop names.
+    RouteToAll,
+    /// By a router, as soon as this neighbour is known.
+    Wait(u32),
+    /// To a router itself.
+    Gateway,
+    /// Nowhere; who sent it is told why.
+    Refer(IcmpError, DropReason),
+    /// Asks for routers, and is told of those of this gateway.
+    Advertise,
     /// Nowhere.
     Drop(DropReason),
 }
@@ -36,6 +51,10 @@ impl<F: Frame> Gateway<F> {
             return Decision::Flood(Class::Broadcast);
         }
         let Some(bridge) = snapshot.bridge(p.bridge) else { return Decision::Drop(DropReason::UnknownVlan) };
+        // Nothing that a router does not take, or that is for this gateway itself, goes further.
+        if bridge.gate.is_any() && self.is_own(snapshot, p.bridge, p.to) {
+            return Decision::Drop(DropReason::NotForUs);
+        }
         let configured = match snapshot.endpoint_count() {
             // Of the first bridge, a frame to 00:00:00:00:00:00: nobody's, and no key of a table.
             _ if p.to == 0 => return self.unknown(bridge),
@@ -58,6 +77,12 @@ impl<F: Frame> Gateway<F> {
         } else {
             Decision::Forward(place)
         }
+    }
+
+    /// Whether a key's MAC is a gateway's on its bridge, or this gateway's own DVR MAC.
+    pub(super) fn is_own(&self, snapshot: &Snapshot, bridge: BridgeId, key: u64) -> bool {
+        let mac = MacAddr::from_bits(key);
+        mac == snapshot.dvr_mac() || snapshot.interface_with(bridge, mac).is_some()
     }
 
     /// A frame from a tunnel to a tunnel: only from one mesh to another.

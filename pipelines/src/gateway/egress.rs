@@ -58,11 +58,16 @@ impl<F: Frame> Gateway<F> {
         for next in places {
             self.counters.originated += 1;
             match turn.pool.copy(&frame) {
-                Some(copy) => self.forward(turn, copy, p, place),
+                Some(copy) => self.forward_from(turn, copy, p, place, source(p, place)),
                 None => self.counters.drop(turn.port, DropReason::NoMbuf),
             }
             place = next;
         }
-        self.forward(turn, frame, p, place);
+        self.forward_from(turn, frame, p, place, source(p, place));
     }
+}
+
+/// The MAC that a frame leaves with at a place.
+fn source(p: &Parsed, place: Place) -> u64 {
+    if p.dressed && place.peer().is_none() { p.hop.from } else { p.from }
 }

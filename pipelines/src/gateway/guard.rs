@@ -14,9 +14,9 @@ use super::snoop;
 use crate::Frame;
 use crate::tables::{BridgeId, Place, Snapshot, mac_key};
 use crate::wire::{
-    DHCP_CLIENT_PORT, DHCP_SERVER_PORT, EtherType, Icmpv6Type, IpProtocol, Ipv4, Ipv6, Ipv6Header, MacAddr,
+    DHCP_CLIENT_PORT, DHCP_SERVER_PORT, EtherType, Icmpv6Type, IpProtocol, Ipv4, Ipv6, Ipv6Header, MacAddr, link_local,
 };
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
 /// Messages that hosts without an address send (RFC 2710 §4, RFC 3810 §5.2.13): reports of the groups they are in.
 const MLD_REPORT: Icmpv6Type = Icmpv6Type(131);
@@ -40,6 +40,10 @@ pub(super) enum Title {
 
 /// By what right `mac` may hold an address on a bridge.
 pub(super) fn title(snapshot: &Snapshot, bridge: BridgeId, mac: MacAddr, address: IpAddr) -> Title {
+    // A gateway's address is nobody else's, whatever pairs say.
+    if let Some((_, interface)) = snapshot.interface_at(bridge, address) {
+        return if interface.mac == mac { Title::Own } else { Title::None };
+    }
     let owner = snapshot.owner(bridge, address);
     if owner == Some(Some(mac)) {
         return Title::Own;
@@ -52,14 +56,7 @@ pub(super) fn title(snapshot: &Snapshot, bridge: BridgeId, mac: MacAddr, address
     }
     let secure = snapshot.bridge(bridge).is_some_and(|b| b.settings.port_security);
     let unaddressed = || snapshot.endpoint_at(bridge, mac).is_some() && !snapshot.is_addressed(bridge, mac);
-    if !secure || is_made_of(address, mac) || unaddressed() { Title::Free } else { Title::None }
-}
-
-/// Whether it is the link-local address that is made of that MAC (RFC 4291 appendix A).
-fn is_made_of(address: IpAddr, mac: MacAddr) -> bool {
-    let [a, b, c, d, e, f] = mac.0;
-    let identifier = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-    address == IpAddr::V6(Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(identifier)))
+    if !secure || address == link_local(mac) || unaddressed() { Title::Free } else { Title::None }
 }
 
 impl<F: Frame> Gateway<F> {
@@ -135,19 +132,4 @@ fn is_of_no_address(kind: Icmpv6Type) -> bool {
 
 fn is_neighbour_discovery(kind: Icmpv6Type) -> bool {
     (Icmpv6Type::ROUTER_SOLICITATION.0..=REDIRECT).contains(&kind.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_address_made_of_a_mac() {
-        let mac = MacAddr([0x52, 0x54, 0x00, 0x12, 0x34, 0x56]);
-        let made = Ipv6Addr::new(0xfe80, 0, 0, 0, 0x5054, 0x00ff, 0xfe12, 0x3456);
-        assert!(is_made_of(made.into(), mac));
-        assert!(!is_made_of(made.into(), MacAddr([0x52, 0x54, 0x00, 0x12, 0x34, 0x57])));
-        let global = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0x5054, 0x00ff, 0xfe12, 0x3456);
-        assert!(!is_made_of(global.into(), mac));
-    }
 }

@@ -5,7 +5,7 @@
 
 use super::DropReason;
 use super::decide::Decision;
-use super::parse::{self, Link, Parsed};
+use super::parse::{self, Link, Parsed, Routed};
 use super::pipeline::Gateway;
 use super::tunnels::{Found, Kind, checksum_holds};
 use crate::tables::{Attachment, BridgeId, Encap, Peer, Place, PortId, SegmentIx, SegmentKind, Snapshot, VtepIx};
@@ -80,9 +80,13 @@ impl<F: Frame> Gateway<F> {
         (lane.rest_at, lane.priority, lane.ecn) = (rest_at, tci & 0xf000, None);
         (lane.tunnel, lane.stranger) = (false, None);
         let outcome = match snapshot.attachment(port, service, tci & 0x0fff) {
-            Attachment::Segment(ix, bridge, secure, _) => {
-                (lane.place, lane.secure) = (Place::new(ix, None), secure);
-                tenant(snapshot, bridge, link, rest, len, lane)
+            Attachment::Segment(ix, bridge, secure, gate) => {
+                (lane.place, lane.secure, lane.gate) = (Place::new(ix, None), secure, gate);
+                let taken = tenant(snapshot, bridge, link, rest, len, lane);
+                if taken.is_ok() {
+                    routed(snapshot, link, rest, lane);
+                }
+                taken
             }
             Attachment::Underlay => match self.underlay(snapshot, port, link, usize::from(rest_at) + 2, frame, lane) {
                 Ok(true) => return Decision::Local(rest_at),
@@ -202,7 +206,8 @@ impl<F: Frame> Gateway<F> {
             _ => return Err(unknown),
         }
         let peer = self.peers.find(snapshot, origin);
-        let settings = snapshot.bridge(segment.bridge).ok_or(unknown)?.settings;
+        let bridge = snapshot.bridge(segment.bridge).ok_or(unknown)?;
+        let settings = bridge.settings;
         if settings.listed_only && !peer.is_some_and(|p| snapshot.is_listed(segment.bridge, p)) {
             return Err(DropReason::PeerNotListed);
         }
@@ -213,6 +218,7 @@ impl<F: Frame> Gateway<F> {
             mesh: snapshot.mesh(ix, segment, peer),
             carry_tags: segment.carry_tags,
             secure: settings.port_security,
+            gate: bridge.gate,
         })
     }
 }
@@ -348,7 +354,10 @@ fn stacked(
     let bridge = snapshot.bridge(segment.bridge).ok_or(DropReason::UnknownVlan)?;
     link.ether_type = next;
     (lane.place, lane.secure, lane.rest_at) = (Place::new(ix, None), bridge.settings.port_security, 20);
-    tenant(snapshot, segment.bridge, link, behind, end, lane)
+    lane.gate = bridge.gate;
+    tenant(snapshot, segment.bridge, link, behind, end, lane)?;
+    routed(snapshot, link, behind, lane);
+    Ok(())
 }
 
 /// A frame that came in a tunnel: `inner` is its head.
@@ -365,6 +374,7 @@ fn decapsulated(
     }
     let (link, rest) = Link::parse(inner).ok_or(DropReason::Truncated)?;
     (lane.place, lane.tunnel, lane.mesh, lane.secure) = (found.place, true, found.mesh, found.secure);
+    lane.gate = found.gate;
     (lane.rest_at, lane.priority) = (span.at as u16 + 12, 0);
     tenant(snapshot, found.bridge, link, rest, span.end, lane)?;
     if lane.inner.tagged && !found.carry_tags {
@@ -375,6 +385,7 @@ fn decapsulated(
     if let Some(ecn) = lane.ecn {
         lane.inner.class = lane.inner.class.with_ecn(ecn);
     }
+    routed(snapshot, link, rest, lane);
     Ok(())
 }
 
@@ -415,5 +426,20 @@ fn tenant(
     lane.flow_hash = lane.flow().hash(secret);
     (lane.bridge, lane.end) = (bridge, end as u32);
     let available = end.checked_sub(usize::from(lane.rest_at) + 2).ok_or(DropReason::Truncated)?;
+    (lane.routed, lane.dressed) = (Routed::No, false);
     lane.inner.parse(link.ether_type, rest, available, secret, || secret.mix(link.to, link.from))
+}
+
+/// A frame for a router of its bridge is taken apart as such: `rest` is behind its EtherType.
+#[inline(always)]
+fn routed(snapshot: &Snapshot, link: Link, rest: &[u8], lane: &mut Parsed) {
+    if lane.gate.is(link.to) || lane.gate.is_several() && is_gateway(snapshot, lane.bridge, link.to) {
+        lane.for_router(rest, snapshot.secret());
+    }
+}
+
+/// Whether a MAC is one of several gateways of a bridge.
+#[cold]
+fn is_gateway(snapshot: &Snapshot, bridge: BridgeId, mac: u64) -> bool {
+    snapshot.interface_with(bridge, MacAddr::from_bits(mac)).is_some()
 }

@@ -136,8 +136,12 @@ impl<F: Frame> Gateway<F> {
     #[cold]
     fn learn_new(&mut self, snapshot: &Snapshot, p: &Parsed, port: PortId, now: Time) -> Result<bool, DropReason> {
         let mac = MacAddr::from_bits(p.from);
-        if snapshot.ports().iter().any(|port| port.mac == mac) {
+        if snapshot.ports().iter().any(|port| port.mac == mac) || self.is_own(snapshot, p.bridge, p.from) {
             return Err(DropReason::SourceMac);
+        }
+        // Another gateway's is never learned: it is behind every peer that has the same router. Only tunnels bring it.
+        if snapshot.is_dvr_mac(mac) {
+            return if p.tunnel { Ok(true) } else { Err(DropReason::SourceMac) };
         }
         if let Some(at) = snapshot.endpoint(p.from_hash, p.from) {
             let is_at = self.is_at(snapshot, at, p);
@@ -327,7 +331,7 @@ impl<F: Frame> Gateway<F> {
                 self.frozen_elsewhere(snapshot, bridge, mac, Whereabouts { segment, peer }, now);
             }
             Fact::Neighbour { port, address, mac } => {
-                if let Some((number, _)) = self.neighbours.confirm(port, address, mac, now) {
+                if let Some((number, _)) = self.neighbours.confirm(port.0, address, mac, now) {
                     self.release_later(number);
                 }
             }
@@ -391,7 +395,9 @@ impl<F: Frame> Gateway<F> {
         let key = crate::tables::mac_key(bridge, mac);
         let hash = snapshot.secret().hash(key);
         let numbered = at.peer.and_then(|peer| self.peers.find(snapshot, peer));
-        let may = may_be_at(snapshot, bridge, at.segment, at.peer, numbered) && snapshot.endpoint(hash, key).is_none();
+        let may = may_be_at(snapshot, bridge, at.segment, at.peer, numbered)
+            && snapshot.endpoint(hash, key).is_none()
+            && !is_a_gateways(snapshot, bridge, mac);
         may.then_some((hash, key))
     }
 
@@ -430,6 +436,7 @@ impl<F: Frame> Gateway<F> {
                 || number.is_some() != peer.is_some()
                 || !may_be_at(snapshot, bridge, segment, peer, number)
                 || snapshot.endpoint(snapshot.secret().hash(key), key).is_some()
+                || is_a_gateways(snapshot, bridge, MacAddr::from_bits(key))
         };
         let mut released = heapless::Vec::<_, { SWEEP * 4 }>::new();
         macs.sweep(SWEEP, is_stale, |key, entry| {
@@ -446,6 +453,11 @@ impl<F: Frame> Gateway<F> {
             peers.release(peer);
         }
     }
+}
+
+/// Whether a MAC is a gateway's, this one's or another's, and no host's.
+fn is_a_gateways(snapshot: &Snapshot, bridge: BridgeId, mac: MacAddr) -> bool {
+    snapshot.interface_with(bridge, mac).is_some() || snapshot.is_dvr_mac(mac) || mac == snapshot.dvr_mac()
 }
 
 /// An order of places, the same on all workers.

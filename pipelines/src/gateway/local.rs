@@ -94,7 +94,7 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let Some((number, news)) = self.neighbours.confirm(turn.port, address, mac, turn.now) else { return false };
+        let Some((number, news)) = self.neighbours.confirm(turn.port.0, address, mac, turn.now) else { return false };
         self.counters.count(Event::NeighbourConfirmed);
         self.release(turn, number);
         if self.shared && (news || answer) {
@@ -147,7 +147,7 @@ impl<F: Frame> Gateway<F> {
 }
 
 /// Updates the checksum at `at`. A wrong one stays wrong.
-fn update(bytes: &mut [u8], at: usize, delta: Delta) {
+pub(super) fn update(bytes: &mut [u8], at: usize, delta: Delta) {
     let old = u16::from_be_bytes([bytes[at], bytes[at + 1]]);
     bytes[at..at + 2].copy_from_slice(&delta.apply(old).to_be_bytes());
 }

@@ -103,7 +103,7 @@ impl<F: Frame> Gateway<F> {
                 Ok(Ending::Consumed)
             }
             Nd::Advertisement { target, target_mac, solicited, override_, .. } => {
-                let known = self.neighbours.mac(turn.port, target.into());
+                let known = self.neighbours.mac(turn.port.0, target.into());
                 // Without a MAC, an answer to a question by unicast confirms the one that is known (RFC 4861 §4.4).
                 let said = target_mac.filter(|mac| mac.is_source()).or(known.filter(|_| solicited));
                 let Some(mac) = said.filter(|_| !is_ours(target)) else { return Err(DropReason::NotForUs) };

@@ -1,11 +1,15 @@
 //! The pipeline: what becomes of a burst of frames, step by step. [`pipeline`] is its table of contents.
 
+mod advertise;
 mod clear;
 mod counters;
 mod decide;
 mod egress;
 mod flap;
+mod fragment;
+mod gate;
 mod guard;
+mod hosts;
 mod ingress;
 mod learn;
 mod local;
@@ -15,8 +19,10 @@ mod notice;
 mod parse;
 pub mod pipeline;
 mod probe;
+mod refer;
 mod resolve;
 mod rewrite;
+mod route;
 mod snoop;
 mod suppress;
 pub mod testing;

@@ -6,7 +6,8 @@
 
 use super::DropReason;
 use super::decide::Decision;
-use crate::tables::{BridgeId, Flow, MeshId, Peer, Place, Secret};
+use super::tunnels::checksum_holds;
+use crate::tables::{BridgeId, Flow, Gate, Hop, MeshId, Pair, Peer, Place, Secret};
 use crate::wire::{
     Arp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Ecn, EtherType, Icmpv6Type,
     IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp,
@@ -28,7 +29,7 @@ pub(super) struct Parsed {
     /// Bridge and source MAC, and its hash where it is looked up.
     pub(super) from: u64,
     pub(super) from_hash: u64,
-    /// The hash of [`Parsed::flow`].
+    /// The hash of [`Parsed::flow`], or of [`Parsed::pair`].
     pub(super) flow_hash: u64,
     /// What is to become of it.
     pub(super) decision: Decision,
@@ -40,6 +41,16 @@ pub(super) struct Parsed {
     pub(super) tunnel: bool,
     /// Whether its bridge has port security.
     pub(super) secure: bool,
+    /// The gateways of its bridge.
+    pub(super) gate: Gate,
+    /// Whether it is for one of them.
+    pub(super) routed: Routed,
+    /// Of one that is: its two addresses in 128 bits, exact for IPv4, a keyed hash for IPv6.
+    pub(super) addresses: [u64; 2],
+    /// Of one that leaves by another bridge, or comes from another gateway: how it is written.
+    pub(super) hop: Hop,
+    /// Whether it leaves with the hop's source MAC wherever it does not leave in a tunnel.
+    pub(super) dressed: bool,
     /// From a tunnel whose peer has no number: who that is.
     pub(super) stranger: Option<Peer>,
     /// Where the EtherType behind the MACs and the segment's own tag is.
@@ -60,6 +71,12 @@ impl Parsed {
         Flow::new(self.from, self.to, self.place)
     }
 
+    /// The same, of a packet for a router.
+    #[inline(always)]
+    pub(super) fn pair(&self) -> Pair {
+        Pair::new(self.from, self.addresses, self.place)
+    }
+
     /// Length behind the Ethernet header, bytes: what an MTU limits. A tag that the frame carries along counts.
     #[inline]
     pub(super) fn payload_len(&self) -> usize {
@@ -73,6 +90,18 @@ impl Parsed {
     }
 }
 
+/// Whether a frame is for a router.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Routed {
+    /// It is not.
+    #[default]
+    No,
+    /// It is, and nothing about it is unusual: what became of its like becomes of it.
+    Plain,
+    /// It is, and has to be looked at in full each time.
+    Odd,
+}
+
 /// Frames that say, or ask, who has an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Note {
@@ -81,7 +110,7 @@ pub(super) enum Note {
     None,
     /// ARP.
     Arp,
-    /// A neighbour solicitation or advertisement, or a chain of extension headers that may end in one.
+    /// A neighbour or router solicitation or advertisement, or a chain of extension headers that may end in one.
     Nd,
     /// From a DHCP server's port to a client's.
     Dhcp,
@@ -211,12 +240,10 @@ impl Inner {
                 let left = ip.payload_len().saturating_sub(upper.offset);
                 let message = behind.get(upper.offset..).unwrap_or(&[]);
                 ports = transport(upper.protocol, message, left)?;
+                // Router solicitation and advertisement, neighbour solicitation and advertisement.
                 let kind = message.first().map(|kind| Icmpv6Type(*kind));
                 self.note = match (upper.protocol, kind) {
-                    (
-                        IpProtocol::ICMPV6,
-                        Some(Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT),
-                    ) => Note::Nd,
+                    (IpProtocol::ICMPV6, Some(Icmpv6Type(133..=136))) => Note::Nd,
                     (IpProtocol::UDP, _) if ports == DHCP6 => Note::Dhcp,
                     _ => Note::None,
                 };
@@ -245,6 +272,60 @@ impl Inner {
             EtherType(length) if ether_type.is_length() && usize::from(length) > len => Err(DropReason::Truncated),
             _ => Ok(()),
         }
+    }
+}
+
+impl Parsed {
+    /// Takes apart a frame for a router: `rest` begins behind the EtherType behind the segment's own tag. Its tags of its own go, as
+    /// far as they name no VLAN, and so does its padding.
+    #[inline(never)]
+    pub(super) fn for_router(&mut self, rest: &[u8], secret: Secret) {
+        self.routed = Routed::Odd;
+        let behind_tags = usize::from(self.inner.ip_at) - 2;
+        if self.inner.tagged {
+            let tags = rest.get(..behind_tags).unwrap_or(&[]).as_chunks::<4>().0;
+            if tags.iter().any(|tag| u16::from_be_bytes([tag[0], tag[1]]) & 0xfff != 0) {
+                return;
+            }
+            self.rest_at += behind_tags as u16;
+            (self.inner.ip_at, self.inner.tagged) = (2, false);
+        }
+        let Some(ip) = rest.get(behind_tags..) else { return };
+        let len = match self.inner.ip_version {
+            4 => self.router4(ip, secret),
+            6 => self.router6(ip, secret),
+            _ => None,
+        };
+        // The lengths were found to agree.
+        if let Some(len) = len {
+            self.end = u32::from(self.rest_at) + 2 + len;
+        }
+        self.flow_hash = self.pair().hash(secret);
+    }
+
+    /// Length of the packet.
+    fn router4(&mut self, ip: &[u8], _: Secret) -> Option<u32> {
+        let head = ip.first_chunk::<20>()?;
+        let word = |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+        self.addresses = [word(12) << 32 | word(16), 4];
+        if head[0] == 0x45 && head[8] > 1 && checksum_holds(head) {
+            self.routed = Routed::Plain;
+        }
+        Some(u16::from_be_bytes([head[2], head[3]]).into())
+    }
+
+    fn router6(&mut self, ip: &[u8], secret: Secret) -> Option<u32> {
+        let head = ip.first_chunk::<40>()?;
+        let half = |at: usize| u64::from_be_bytes(core::array::from_fn(|i| head[at + i]));
+        let (from, to) = ([half(8), half(16)], [half(24), half(32)]);
+        let first = secret.mix(secret.mix(from[0], from[1]), secret.mix(to[0], to[1]));
+        let second = secret.mix(secret.mix(from[1].rotate_left(32), to[0]), secret.mix(from[0].rotate_left(32), to[1]));
+        self.addresses = [first, second];
+        // Hop-by-hop options, a routing header, options for the destination: source routes may be among them.
+        if head[7] > 1 && !matches!(head[6], 0 | 43 | 60) {
+            self.routed = Routed::Plain;
+        }
+        Some(40 + u32::from(u16::from_be_bytes([head[4], head[5]])))
     }
 }
 

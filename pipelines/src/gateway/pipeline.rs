@@ -3,18 +3,27 @@
 //! Three passes over the burst, so that memory latency overlaps: take every frame apart; look up, all together, where its like
 //! went, and learn and decide for those of which nothing is known yet in this second; rewrite and send, frame by frame.
 
+use super::advertise::Advertising;
 use super::counters::{Counters, DropReason};
 use super::decide::Decision;
 use super::flap::Movers;
+use super::hosts::{HOSTS_SHARE, Waiting};
 use super::learn::Fact;
 use super::meter::Meter;
 use super::notice::{Notice, Notices};
+use super::parse::Routed;
 use super::parse::{Note, Parsed};
+use super::refer::Rates;
 use super::resolve::Held;
 use super::snoop::Allowance;
 use super::tunnels::Tunnels;
 use super::ways::Ways;
-use crate::tables::{BindingTable, BridgeId, FlowTable, MacTable, NeighbourTable, PeerTable, PortId, Secret, Snapshot};
+use crate::tables::Place;
+use crate::tables::{
+    BindingTable, BridgeId, FlowTable, HopTable, Known, MacTable, NeighbourTable, Net, PeerTable, PortId, Secret,
+    Snapshot, Underlay,
+};
+use crate::wire::MacAddr;
 use crate::{BURST, Burst, Egress, Frame, Pool, Time};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -39,8 +48,16 @@ pub struct Limits {
     pub learned_peers: usize,
     /// Next hops on the underlay.
     pub neighbours: usize,
-    /// Frames that wait for next hops to resolve, in all.
+    /// Frames that wait for next hops to resolve, in all; and as many again that wait for hosts on routed bridges.
     pub held: usize,
+    /// Hosts on routed bridges that are looked after.
+    pub hosts: usize,
+    /// Pairs of addresses whose way through a router is remembered.
+    pub hops: usize,
+    /// Routers: their numbers are below this, at most 65,536.
+    pub routers: usize,
+    /// Whether it is this worker that advertises the routers.
+    pub leads: bool,
     /// Whether there are other workers to share what is learned with.
     pub shared: bool,
 }
@@ -56,6 +73,10 @@ impl Default for Limits {
             learned_peers: 16_384,
             neighbours: 4096,
             held: 512,
+            hosts: 65_536,
+            hops: 1 << 20,
+            routers: 65_536,
+            leads: true,
             shared: false,
         }
     }
@@ -68,10 +89,19 @@ pub struct Gateway<F> {
     pub(super) peers: PeerTable,
     /// Where frames between known hosts went in this second.
     flows: FlowTable,
+    /// How packets between known addresses went through a router in this second.
+    hops: HopTable,
     pub(super) ways: Ways,
     pub(super) tunnels: Tunnels,
-    pub(super) neighbours: NeighbourTable,
-    pub(super) held: Held<F>,
+    pub(super) neighbours: NeighbourTable<Underlay>,
+    pub(super) held: Held<(PortId, F)>,
+    /// Hosts on routed bridges, and next hops of routers.
+    pub(super) hosts: NeighbourTable<Net>,
+    pub(super) waiting: Held<Waiting<F>>,
+    /// What routers may still tell in this second.
+    pub(super) rates: Rates,
+    /// When the routers advertise themselves next.
+    pub(super) advertising: Advertising,
     pub(super) counters: Counters,
     pub(super) meter: Meter,
     pub(super) movers: Movers,
@@ -96,10 +126,15 @@ impl<F: Frame> Gateway<F> {
             bindings: BindingTable::new(secret, limits.bindings, limits.bridges),
             peers: PeerTable::new(secret, limits.peers, limits.learned_peers),
             flows: FlowTable::new(limits.macs / 2),
+            hops: HopTable::new(limits.hops),
             ways: Ways::new((limits.peers + limits.learned_peers + limits.bridges).clamp(1024, 65_536)),
             tunnels: Tunnels::new(),
-            neighbours: NeighbourTable::new(secret, limits.neighbours),
+            neighbours: NeighbourTable::new(secret, limits.neighbours, usize::MAX),
             held: Held::new(limits.held),
+            hosts: NeighbourTable::new(secret, limits.hosts, (limits.hosts / HOSTS_SHARE).max(1)),
+            waiting: Held::new(limits.held),
+            rates: Rates::new(limits.routers),
+            advertising: Advertising::new(limits.leads),
             counters: Counters::new(ports),
             meter: Meter::new(secret, limits.bridges, ports),
             movers: Movers::new(limits.macs),
@@ -136,9 +171,9 @@ impl<F: Frame> Gateway<F> {
         // There are as many lanes as a burst has frames.
         let lanes = &mut all[..burst.len()];
         let stamp = self.stamp(snapshot, now);
-        let open = self.recall(lanes, stamp);
+        let open = self.recall(snapshot, lanes, stamp);
         if open != 0 {
-            self.consider(snapshot, port, now, stamp, lanes, open);
+            self.consider(snapshot, port, now, stamp, burst, lanes, open);
         }
         let stamp = self.stamp(snapshot, now);
         let mut turn = Turn { snapshot, now, stamp, port, pool, out };
@@ -165,9 +200,16 @@ impl<F: Frame> Gateway<F> {
                 // It may have taught the gateway a next hop.
                 turn.stamp = self.stamp(turn.snapshot, turn.now);
             }
+            Decision::Route(place) => self.forward_routed(turn, frame, lane, place),
             Decision::Suppress => self.suppress(turn, frame, lane),
             Decision::Consume => self.consume(frame),
             Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
+            Decision::Deliver(place) => self.forward_from(turn, frame, lane, place, lane.hop.from),
+            Decision::RouteToAll => self.route_to_all(turn, frame, lane),
+            Decision::Wait(neighbour) => self.wait(turn, frame, lane, neighbour),
+            Decision::Gateway => self.gateway(turn, frame, lane),
+            Decision::Refer(error, reason) => self.refer(turn, frame, lane, error, reason),
+            Decision::Advertise => self.answer_solicitation(turn, frame, lane),
             // None is left.
             Decision::Open => self.refuse(turn.port, frame, DropReason::UnknownUnicast),
         }
@@ -189,33 +231,98 @@ impl<F: Frame> Gateway<F> {
 
     /// Decides on the frames whose like went the same way already, and answers which are still open, a bit each.
     #[inline(always)]
-    fn recall(&self, lanes: &mut [Parsed], stamp: u64) -> u64 {
+    fn recall(&self, snapshot: &Snapshot, lanes: &mut [Parsed], stamp: u64) -> u64 {
         // One read of each line before any is needed: the loads do not depend on each other, so the processor has them under way
         // together. The lane of a frame that was dropped holds an older one's hash: a read in vain, and a branch saved.
-        let near = lanes.iter().fold(0, |sum, lane| sum ^ self.flows.touch(lane.flow_hash));
+        let near = lanes.iter().fold(0, |sum, lane| {
+            sum ^ match lane.routed {
+                Routed::No => self.flows.touch(lane.flow_hash),
+                Routed::Plain | Routed::Odd => self.hops.touch(lane.flow_hash),
+            }
+        });
         black_box(near);
         let mut open = 0;
         for (n, lane) in lanes.iter_mut().enumerate() {
-            if lane.decision == Decision::Open {
-                match self.flows.get(lane.flow_hash, lane.flow(), self.flow_stamp(stamp, lane.bridge)) {
-                    Some(place) if lane.inner.note == Note::None => lane.decision = Decision::Forward(place),
-                    _ => open |= 1 << n,
+            if lane.decision != Decision::Open {
+                continue;
+            }
+            if lane.routed != Routed::No {
+                open |= u64::from(!self.recall_hop(snapshot, lane, stamp)) << n;
+                continue;
+            }
+            match self.flows.get(lane.flow_hash, lane.flow(), self.flow_stamp(stamp, lane.bridge)) {
+                Some((place, false)) if lane.inner.note == Note::None => lane.decision = Decision::Forward(place),
+                Some((place, true)) if lane.inner.note == Note::None => {
+                    lane.decision = self.deliver(snapshot, lane, place)
                 }
+                _ => open |= 1 << n,
             }
         }
         open
     }
 
+    /// The same for a frame for a router. Whether its like went the same way already.
+    #[inline(never)]
+    fn recall_hop(&self, snapshot: &Snapshot, lane: &mut Parsed, stamp: u64) -> bool {
+        if lane.routed == Routed::Odd || lane.inner.note != Note::None {
+            return false;
+        }
+        let pair = lane.pair();
+        let stamp = self.flow_stamp(stamp, lane.bridge);
+        let stamp = |leaving| self.hop_stamp(stamp, leaving);
+        let known = match self.hops.get(lane.flow_hash, pair, stamp) {
+            Some(Known::Spread) => {
+                let pair = pair.of_flow(lane.inner.flow);
+                self.hops.get(pair.hash(snapshot.secret()), pair, stamp)
+            }
+            known => known,
+        };
+        let Some(Known::Way(place, hop)) = known else { return false };
+        (lane.decision, lane.hop) = (Decision::Route(place), hop);
+        true
+    }
+
+    /// A stamp of a bridge's flows, and where the hosts of the bridge are that they leave by.
+    #[inline(always)]
+    fn hop_stamp(&self, stamp: u64, leaving: BridgeId) -> u64 {
+        let moves = self.macs.moves_of(leaving).wrapping_add(self.bindings.moves_of(leaving));
+        stamp.wrapping_add(u64::from(moves) << 32) | 1 << 63
+    }
+
+    /// Keeps how a packet goes through a router.
+    fn remember_hop(&mut self, snapshot: &Snapshot, lane: &Parsed, stamp: u64, place: Place, spread: bool) {
+        let stamp = self.flow_stamp(stamp, lane.bridge);
+        let (mut pair, mut hash) = (lane.pair(), lane.flow_hash);
+        if spread {
+            self.hops.put(hash, pair, self.hop_stamp(stamp, BridgeId(0)), Known::Spread);
+            pair = pair.of_flow(lane.inner.flow);
+            hash = pair.hash(snapshot.secret());
+        }
+        self.hops.put(hash, pair, self.hop_stamp(stamp, lane.hop.bridge()), Known::Way(place, lane.hop));
+    }
+
     /// Learns and decides, for the open ones.
     #[inline(never)]
-    fn consider(&mut self, snapshot: &Snapshot, port: PortId, now: Time, before: u64, lanes: &mut [Parsed], open: u64) {
+    #[expect(clippy::too_many_arguments, reason = "all that a burst is")]
+    fn consider(
+        &mut self,
+        snapshot: &Snapshot,
+        port: PortId,
+        now: Time,
+        before: u64,
+        burst: &[F],
+        lanes: &mut [Parsed],
+        open: u64,
+    ) {
         let seconds = now.seconds();
         let moves = self.macs.moves();
         let mut settled = self.learn_all(snapshot, port, now, lanes, open);
         let mut open = open;
         if self.stamp(snapshot, now) != before || self.macs.moves() != moves {
             // One of them has moved: what was recalled may be wrong by now, even for frames before it.
-            let recalled = |lane: &Parsed| matches!(lane.decision, Decision::Forward(_));
+            let recalled = |lane: &Parsed| {
+                matches!(lane.decision, Decision::Forward(_) | Decision::Deliver(_) | Decision::Route(_))
+            };
             let again = (lanes.iter().enumerate()).fold(0, |all, (n, lane)| all | u64::from(recalled(lane)) << n);
             lanes.iter_mut().filter(|lane| recalled(lane)).for_each(|lane| lane.decision = Decision::Open);
             self.learn_all(snapshot, port, now, lanes, again);
@@ -233,10 +340,25 @@ impl<F: Frame> Gateway<F> {
                 lane.decision = Decision::Suppress;
                 continue;
             }
+            let settled = settled & 1 << n != 0;
+            if lane.routed != Routed::No {
+                let (decision, spread) = self.route(snapshot, now, &burst[n], lane);
+                lane.decision = decision;
+                if let (Decision::Route(place), true, Routed::Plain) = (decision, settled, lane.routed) {
+                    self.remember_hop(snapshot, lane, stamp, place, spread);
+                }
+                continue;
+            }
             lane.decision = self.decide(snapshot, lane, seconds);
-            if let (Decision::Forward(place), true) = (lane.decision, settled & 1 << n != 0) {
-                let stamp = self.flow_stamp(stamp, lane.bridge);
-                self.flows.put(lane.flow_hash, lane.flow(), stamp, place);
+            if let Decision::Forward(place) = lane.decision {
+                let dvr = lane.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(lane.from));
+                if dvr {
+                    lane.decision = self.deliver_new(snapshot, &burst[n], lane, place);
+                }
+                if settled && !(dvr && lane.gate.is_several()) {
+                    let stamp = self.flow_stamp(stamp, lane.bridge);
+                    self.flows.put(lane.flow_hash, lane.flow(), stamp, (place, dvr));
+                }
             }
         }
     }
@@ -271,6 +393,8 @@ impl<F: Frame> Gateway<F> {
         self.resolve_due(&mut turn);
         turn.stamp = self.stamp(snapshot, now);
         self.probe_due(&mut turn);
+        self.hosts_due(&mut turn);
+        self.advertise_due(&mut turn);
         self.forget(snapshot, now);
         self.peers.reclaim();
         pool.free(&mut self.refused);
@@ -278,7 +402,8 @@ impl<F: Frame> Gateway<F> {
 
     /// Drops the frames that wait, since no answer will be heard any more.
     pub fn stop(&mut self) {
-        self.held.drop_all(&mut self.counters);
+        self.held.drop_all(&mut self.counters, |(port, _)| *port);
+        self.waiting.drop_all(&mut self.counters, |waiting| waiting.port);
     }
 
     /// The counters.
@@ -327,18 +452,18 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// The next hops on the underlay.
-    pub fn neighbours(&self) -> &NeighbourTable {
+    pub fn neighbours(&self) -> &NeighbourTable<Underlay> {
         &self.neighbours
     }
 
     /// How many frames wait for their next hop, in all.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held.len() + self.waiting.len()
     }
 
-    /// How many frames wait for a next hop.
-    pub fn held_for(&self, neighbour: usize) -> usize {
-        self.neighbours.entries().get(neighbour).map_or(0, |n| n.held as usize)
+    /// Hosts on routed bridges, and next hops of routers.
+    pub fn hosts(&self) -> &NeighbourTable<Net> {
+        &self.hosts
     }
 
     /// Ends a frame that taught this worker something.

@@ -8,15 +8,14 @@
 //! gateway's to ask, which with port security lets no MAC of this one's in: what they have is believed while they talk.
 //! Read first: RFC 9161 §3.6, RFC 4861 §7.3.
 
-use super::counters::{DropReason, Event};
+use super::counters::Event;
 use super::guard::{Title, title};
 use super::learn::{Fact, OFFERS};
 use super::notice::{Happening, Notice};
-use super::parse::{Inner, Parsed};
 use super::pipeline::{Gateway, Turn};
 use super::resolve::{SHORTEST, write_arp, write_ipv6};
-use crate::tables::{Binding, BindingDue, Care, Effort, MacTable, Place, PortId, SegmentKind, Snapshot, mac_key};
-use crate::wire::{ArpHeader, EthernetHeader, NsProbe};
+use crate::tables::{Binding, BindingDue, BridgeId, Care, Effort, MacTable, Place, PortId, Snapshot, mac_key};
+use crate::wire::{ArpHeader, EthernetHeader, MacAddr, NsProbe};
 use crate::{Egress, Frame, Pool};
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -94,7 +93,7 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    fn aged(&mut self, binding: &Binding) {
+    pub(super) fn aged(&mut self, binding: &Binding) {
         let &Binding { bridge, address, mac, .. } = binding;
         self.counters.count(Event::BindingAged);
         self.notices.note(|| Notice { address: Some(address), ..Notice::of(Happening::BindingAged, bridge, mac) });
@@ -107,49 +106,37 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         let snapshot = turn.snapshot;
-        let Some((place, port)) = self.place_of(snapshot, binding, turn.now.seconds()) else { return };
+        let at = self.place_of(snapshot, binding.bridge, binding.mac, turn.now.seconds());
+        let Some((place, port)) = at else { return };
         let Some(info) = snapshot.ports().get(port.index()) else { return };
-        self.counters.originated += 1;
         self.counters.count(Event::BindingProbed);
         let len = match binding.address {
             IpAddr::V4(_) => SHORTEST,
             IpAddr::V6(_) => EthernetHeader::LEN + NsProbe::LEN,
         };
-        let Some(mut frame) = turn.pool.alloc(len) else {
-            return self.counters.drop(port, DropReason::NoMbuf);
-        };
-        let mut inner = Inner { ip_at: 2, ..Inner::default() };
-        match binding.address {
+        let (to, from) = (binding.mac, info.mac);
+        self.originate(turn, binding.bridge, (to, from), place, len, |head| match binding.address {
             IpAddr::V4(target) => {
-                let request = ArpHeader::request(info.mac, Ipv4Addr::UNSPECIFIED, target);
-                write_arp(frame.head_mut(), binding.mac, info.mac, &request);
+                write_arp(head, to, from, &ArpHeader::request(from, Ipv4Addr::UNSPECIFIED, target));
             }
-            IpAddr::V6(target) => {
-                inner.ip_version = 6;
-                write_ipv6(frame.head_mut(), binding.mac, info.mac, |bytes| NsProbe { target }.write(bytes));
-            }
-        }
-        let (to, from) = (mac_key(binding.bridge, binding.mac), mac_key(binding.bridge, info.mac));
-        inner.flow = snapshot.secret().mix(to, from);
-        let lane =
-            Parsed { to, from, bridge: binding.bridge, rest_at: 12, end: len as u32, inner, ..Parsed::default() };
-        let arrived = core::mem::replace(&mut turn.port, port);
-        self.forward(turn, frame, &lane, place);
-        turn.port = arrived;
+            IpAddr::V6(target) => write_ipv6(head, to, from, |bytes| NsProbe { target }.write(bytes)),
+        });
     }
 
-    /// Where the owner of a binding is, and the port to it.
-    fn place_of(&self, snapshot: &Snapshot, binding: &Binding, now: u64) -> Option<(Place, PortId)> {
-        let key = mac_key(binding.bridge, binding.mac);
+    /// Where a host of a bridge is, and the port to it.
+    pub(super) fn place_of(
+        &self,
+        snapshot: &Snapshot,
+        bridge: BridgeId,
+        mac: MacAddr,
+        now: u64,
+    ) -> Option<(Place, PortId)> {
+        let key = mac_key(bridge, mac);
         let hash = snapshot.secret().hash(key);
-        let ageing = snapshot.bridge(binding.bridge)?.settings.mac_ageing;
+        let ageing = snapshot.bridge(bridge)?.settings.mac_ageing;
         let learned = || self.macs.get(hash, key).filter(|e| e.age(now) <= ageing).map(|e| e.place);
         let place = snapshot.endpoint(hash, key).or_else(learned)?;
-        let segment = snapshot.segment(place.segment()).filter(|s| s.bridge == binding.bridge)?;
-        let port = match segment.kind {
-            SegmentKind::Vlan { port, .. } | SegmentKind::Qinq { port, .. } => port,
-            SegmentKind::Tunnel { vtep, .. } => snapshot.vtep(vtep)?.port,
-        };
-        Some((place, port))
+        snapshot.segment(place.segment()).filter(|s| s.bridge == bridge)?;
+        Some((place, snapshot.port_of(place.segment())?))
     }
 }

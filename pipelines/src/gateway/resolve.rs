@@ -5,7 +5,7 @@
 use super::counters::{Counters, DropReason, Event};
 use super::notice::{Happening, Notice};
 use super::pipeline::{Gateway, Turn};
-use crate::tables::{Due, PortId, Question};
+use crate::tables::{Due, Neighbour, PortId, Question, Underlay};
 use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr, NsPacket, multicast_mac};
 use crate::{Egress, Frame, Pool};
 use alloc::vec::Vec;
@@ -20,15 +20,15 @@ pub(super) const SHORTEST: usize = 60;
 /// A frame with a neighbour solicitation or advertisement, bytes.
 pub(super) const ND: usize = 14 + NsPacket::LEN;
 
-/// Frames that wait for their next hop, complete but for the destination MAC.
-pub(super) struct Held<F> {
-    frames: Vec<(u32, PortId, F)>,
+/// Frames that wait for a neighbour, each with what it takes to go on; oldest first.
+pub(super) struct Held<T> {
+    frames: Vec<(u32, T)>,
     capacity: usize,
-    /// Next hops that another worker resolved and that frames wait for here: as many as frames at most.
+    /// Neighbours that are known by now and that frames wait for: as many as frames at most.
     release: Vec<u32>,
 }
 
-impl<F> Held<F> {
+impl<T> Held<T> {
     pub(super) fn new(capacity: usize) -> Self {
         Self { frames: Vec::with_capacity(capacity), capacity, release: Vec::with_capacity(capacity) }
     }
@@ -37,10 +37,37 @@ impl<F> Held<F> {
         self.frames.len()
     }
 
-    pub(super) fn drop_all(&mut self, counters: &mut Counters) {
-        for (_, port, frame) in self.frames.drain(..) {
-            counters.drop(port, DropReason::Stopped);
-            drop(frame);
+    /// Lets one more frame wait for a neighbour that so many wait for already; it comes back if there is no room.
+    pub(super) fn push(&mut self, neighbour: u32, waiting: u32, frame: T) -> Result<(), T> {
+        if self.frames.len() >= self.capacity || waiting >= PER_NEIGHBOUR {
+            return Err(frame);
+        }
+        self.frames.push((neighbour, frame));
+        Ok(())
+    }
+
+    /// The oldest that waits for a neighbour.
+    pub(super) fn take(&mut self, neighbour: u32) -> Option<T> {
+        let at = self.frames.iter().position(|(n, _)| *n == neighbour)?;
+        Some(self.frames.remove(at).1)
+    }
+
+    /// Notes that a neighbour is known; its frames go with the next tick.
+    pub(super) fn release_later(&mut self, neighbour: u32) {
+        if !self.release.contains(&neighbour) {
+            self.release.push(neighbour);
+        }
+    }
+
+    /// A neighbour whose frames may go.
+    pub(super) fn next_release(&mut self) -> Option<u32> {
+        self.release.pop()
+    }
+
+    /// Drops all; `port` says by which port a frame came in.
+    pub(super) fn drop_all(&mut self, counters: &mut Counters, port: impl Fn(&T) -> PortId) {
+        for (_, frame) in self.frames.drain(..) {
+            counters.drop(port(&frame), DropReason::Stopped);
         }
     }
 }
@@ -48,19 +75,17 @@ impl<F> Held<F> {
 impl<F: Frame> Gateway<F> {
     /// Notes that a next hop is resolved; its frames go with the next tick.
     pub(super) fn release_later(&mut self, neighbour: u32) {
-        let waited_for = self.neighbours.get_mut(neighbour).is_some_and(|n| n.held > 0);
-        if waited_for && !self.held.release.contains(&neighbour) {
-            self.held.release.push(neighbour);
+        if self.neighbours.get_mut(neighbour).is_some_and(|n| n.held > 0) {
+            self.held.release_later(neighbour);
         }
     }
 
     /// The oldest frame that waits for a next hop.
     fn take_held(&mut self, neighbour: u32) -> Option<(PortId, F)> {
         let entry = self.neighbours.get_mut(neighbour).filter(|n| n.held > 0)?;
-        let at = self.held.frames.iter().position(|(n, ..)| *n == neighbour)?;
+        let taken = self.held.take(neighbour)?;
         entry.held -= 1;
-        let (_, port, frame) = self.held.frames.remove(at);
-        Some((port, frame))
+        Some(taken)
     }
 
     /// Lets a frame wait for a next hop, and asks for it.
@@ -71,11 +96,11 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         match self.neighbours.get_mut(neighbour) {
-            Some(entry) if self.held.len() < self.held.capacity && entry.held < PER_NEIGHBOUR => {
-                entry.held += 1;
-                self.held.frames.push((neighbour, turn.port, frame));
-            }
-            _ => self.refuse(turn.port, frame, DropReason::HoldFull),
+            Some(entry) => match self.held.push(neighbour, entry.held, (turn.port, frame)) {
+                Ok(()) => entry.held += 1,
+                Err((port, frame)) => self.refuse(port, frame, DropReason::HoldFull),
+            },
+            None => self.refuse(turn.port, frame, DropReason::HoldFull),
         }
         if let Some(question) = self.neighbours.ask_now(neighbour, turn.now) {
             self.ask(turn, question);
@@ -88,7 +113,8 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let Some(&crate::tables::Neighbour { port, mac, .. }) = self.neighbours.entries().get(neighbour as usize)
+        let Some(&Neighbour { link: Underlay { port, .. }, mac, .. }) =
+            self.neighbours.entries().get(neighbour as usize)
         else {
             return;
         };
@@ -110,12 +136,12 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         let Some(&entry) = self.neighbours.entries().get(question.neighbour as usize) else { return };
-        let Some(vtep) = turn.snapshot.vtep(entry.vtep) else { return };
-        let Some(info) = turn.snapshot.ports().get(entry.port.index()) else { return };
+        let Some(vtep) = turn.snapshot.vtep(entry.link.vtep) else { return };
+        let Some(info) = turn.snapshot.ports().get(entry.link.port.index()) else { return };
         let (len, event) = if entry.address.is_ipv4() { (SHORTEST, Event::ArpAsked) } else { (ND, Event::NdAsked) };
         self.counters.originated += 1;
         let Some(mut frame) = turn.pool.alloc(len) else {
-            return self.counters.drop(entry.port, DropReason::NoMbuf);
+            return self.counters.drop(entry.link.port, DropReason::NoMbuf);
         };
         match (vtep.address, entry.address) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => {
@@ -131,11 +157,11 @@ impl<F: Frame> Gateway<F> {
                 write_ipv6(frame.head_mut(), to, info.mac, |bytes| packet.write(bytes));
             }
             // A next hop is of its vtep's family.
-            _ => return self.refuse(entry.port, frame, DropReason::NoRoute),
+            _ => return self.refuse(entry.link.port, frame, DropReason::NoRoute),
         }
         self.counters.count(event);
-        let arrived = core::mem::replace(&mut turn.port, entry.port);
-        self.send(turn, entry.port, frame);
+        let arrived = core::mem::replace(&mut turn.port, entry.link.port);
+        self.send(turn, entry.link.port, frame);
         turn.port = arrived;
     }
 
@@ -145,7 +171,7 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        while let Some(neighbour) = self.held.release.pop() {
+        while let Some(neighbour) = self.held.next_release() {
             self.release(turn, neighbour);
         }
         let mut due = heapless::Vec::<Due, TURN>::new();
@@ -159,7 +185,7 @@ impl<F: Frame> Gateway<F> {
                 Due::Failed(neighbour) => {
                     self.counters.count(Event::NeighbourFailed);
                     if let Some(entry) = self.neighbours.entries().get(neighbour as usize) {
-                        let (port, address) = (Some(entry.port), Some(entry.address));
+                        let (port, address) = (Some(entry.link.port), Some(entry.address));
                         self.notices.note(|| Notice { port, address, ..Notice::new(Happening::NeighbourFailed) });
                     }
                     while let Some((port, frame)) = self.take_held(neighbour) {

@@ -17,8 +17,24 @@ pub(super) const MACS: usize = 12;
 impl<F: Frame> Gateway<F> {
     /// Sends a frame out at a place.
     #[inline(always)]
-    pub(super) fn forward<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, p: &Parsed, place: Place)
+    pub(super) fn forward<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, place: Place)
     where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        self.forward_from(turn, frame, p, place, p.from);
+    }
+
+    /// The same, with another source MAC.
+    #[inline(always)]
+    pub(super) fn forward_from<P, E>(
+        &mut self,
+        turn: &mut Turn<'_, P, E>,
+        mut frame: F,
+        p: &Parsed,
+        place: Place,
+        from: u64,
+    ) where
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
@@ -28,7 +44,7 @@ impl<F: Frame> Gateway<F> {
         };
         let way = self.ways.get(slot);
         let (port, wait) = (way.port, way.wait);
-        match (way.write(&mut frame, p), wait) {
+        match (way.write(&mut frame, p, p.to, from), wait) {
             (Ok(()), None) => self.send(turn, port, frame),
             (Ok(()), Some(neighbour)) => self.hold(turn, frame, neighbour),
             (Err(reason), _) => self.refuse(turn.port, frame, reason),
@@ -37,12 +53,12 @@ impl<F: Frame> Gateway<F> {
 }
 
 impl Way {
-    /// Writes a frame as it leaves by this way.
+    /// Writes a frame as it leaves by this way, to and from these MACs.
     ///
     /// # Errors
     /// Why it cannot; the frame is then not to be used but to be dropped.
     #[inline(always)]
-    pub(super) fn write<F: Frame>(&self, frame: &mut F, p: &Parsed) -> Result<(), DropReason> {
+    pub(super) fn write<F: Frame>(&self, frame: &mut F, p: &Parsed, to: u64, from: u64) -> Result<(), DropReason> {
         let len = p.payload_len();
         // On an untagged segment, a tag of the frame's own would make it another VLAN's at the next switch, which may be
         // another tenant's; in a tunnel, RFC 7348 §6.1 wants none.
@@ -53,22 +69,22 @@ impl Way {
             return Err(DropReason::MtuExceeded);
         }
         match self.shape {
-            Shape::Udp4 => self.wrap::<F, UDP4>(frame, p, |outer| {
+            Shape::Udp4 => self.wrap::<F, UDP4>(frame, p, (to, from), |outer| {
                 self.write_ipv4(outer, p, len + 14 + 36);
                 write_udp(outer, 34, p, len + 14 + 16);
             }),
-            Shape::Tagged => self.tag::<F, 4>(frame, p),
-            Shape::Gre4 => self.wrap::<F, GRE4>(frame, p, |outer| {
+            Shape::Tagged => self.tag::<F, 4>(frame, p, (to, from)),
+            Shape::Gre4 => self.wrap::<F, GRE4>(frame, p, (to, from), |outer| {
                 self.write_ipv4(outer, p, len + 14 + 28);
                 outer[41] = flow_id(p);
             }),
-            Shape::Untagged => self.tag::<F, 0>(frame, p),
-            Shape::TwoTags => self.tag::<F, 8>(frame, p),
-            Shape::Udp6 => self.wrap::<F, UDP6>(frame, p, |outer| {
+            Shape::Untagged => self.tag::<F, 0>(frame, p, (to, from)),
+            Shape::TwoTags => self.tag::<F, 8>(frame, p, (to, from)),
+            Shape::Udp6 => self.wrap::<F, UDP6>(frame, p, (to, from), |outer| {
                 write_ipv6(outer, p, len + 14 + 16);
                 write_udp(outer, 54, p, len + 14 + 16);
             }),
-            Shape::Gre6 => self.wrap::<F, GRE6>(frame, p, |outer| {
+            Shape::Gre6 => self.wrap::<F, GRE6>(frame, p, (to, from), |outer| {
                 write_ipv6(outer, p, len + 14 + 8);
                 outer[61] = flow_id(p);
             }),
@@ -78,20 +94,26 @@ impl Way {
 
     /// An outer header of `N` bytes and the frame's MACs; `vary` puts in what differs from frame to frame.
     #[inline(always)]
-    fn wrap<F: Frame, const N: usize>(&self, frame: &mut F, p: &Parsed, vary: impl FnOnce(&mut [u8; N])) -> Option<()> {
+    fn wrap<F: Frame, const N: usize>(
+        &self,
+        frame: &mut F,
+        p: &Parsed,
+        macs: (u64, u64),
+        vary: impl FnOnce(&mut [u8; N]),
+    ) -> Option<()> {
         let head = reshape(frame, p, N + MACS)?;
         let (outer, inner) = head.split_first_chunk_mut::<N>()?;
         outer.copy_from_slice(self.header.first_chunk::<N>()?);
-        write_macs(inner.first_chunk_mut()?, p);
+        write_macs(inner.first_chunk_mut()?, macs);
         vary(outer);
         Some(())
     }
 
     /// The frame's MACs and `N` bytes of tags, with its priority.
     #[inline(always)]
-    fn tag<F: Frame, const N: usize>(&self, frame: &mut F, p: &Parsed) -> Option<()> {
+    fn tag<F: Frame, const N: usize>(&self, frame: &mut F, p: &Parsed, to_from: (u64, u64)) -> Option<()> {
         let (macs, rest) = reshape(frame, p, MACS + N)?.split_first_chunk_mut()?;
-        write_macs(macs, p);
+        write_macs(macs, to_from);
         let tags = rest.first_chunk_mut::<N>()?;
         tags.copy_from_slice(self.header.first_chunk::<N>()?);
         for tag in tags.as_chunks_mut::<4>().0 {
@@ -157,8 +179,8 @@ fn reshape<'f, F: Frame>(frame: &'f mut F, p: &Parsed, to: usize) -> Option<&'f 
 
 /// Writes both MACs.
 #[inline(always)]
-fn write_macs(macs: &mut [u8; MACS], p: &Parsed) {
+fn write_macs(macs: &mut [u8; MACS], (to, from): (u64, u64)) {
     // Two overlapping stores: the two bytes too many of the first are written again by the second.
-    macs[..8].copy_from_slice(&(p.to << 16 | p.from >> 32 & 0xffff).to_be_bytes());
-    macs[6..].copy_from_slice(&p.from.to_be_bytes()[2..]);
+    macs[..8].copy_from_slice(&(to << 16 | from >> 32 & 0xffff).to_be_bytes());
+    macs[6..].copy_from_slice(&from.to_be_bytes()[2..]);
 }

@@ -21,7 +21,7 @@ use super::pipeline::Gateway;
 use crate::tables::{BindOutcome, Binding, BridgeId, BridgeSettings, Manners, PortId, Snapshot};
 use crate::wire::{
     Arp, ArpOperation, Dhcp4, Dhcp6, Icmpv6Type, IpProtocol, Ipv4, Ipv6, MAX_DHCP6_ADDRESSES, MacAddr, Malformed, Nd,
-    Udp, solicited_node,
+    Udp, is_router_solicitation, solicited_node,
 };
 use crate::{Frame, Time};
 use core::net::{IpAddr, Ipv6Addr};
@@ -84,6 +84,10 @@ enum Kind {
     Question,
     /// To everybody: somebody has that.
     Announcement,
+    /// Is there a router?
+    SeeksRouter,
+    /// Here is a router.
+    Router,
     /// Nothing that is not simply forwarded.
     #[default]
     Other,
@@ -94,11 +98,17 @@ enum Kind {
 struct Said {
     claims: heapless::Vec<Claim, MAX_DHCP6_ADDRESSES>,
     kind: Kind,
+    /// The address that is asked for, be it of everybody or of one host.
+    asks: Option<IpAddr>,
 }
 
 impl Said {
     fn new(claim: Option<Claim>, kind: Kind) -> Self {
-        Self { claims: claim.into_iter().collect(), kind }
+        Self { claims: claim.into_iter().collect(), kind, asks: None }
+    }
+
+    fn asking(self, asks: Option<IpAddr>) -> Self {
+        Self { asks, ..self }
     }
 }
 
@@ -160,7 +170,22 @@ impl<F: Frame> Gateway<F> {
         for claim in &said.claims {
             self.claim(&scene, claim);
         }
-        let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC);
+        // The gateway's own affairs end here, whoever else may hear them: its addresses are asked for, and its routers.
+        if said.asks.is_some_and(|target| snapshot.interface_at(lane.bridge, target).is_some()) {
+            lane.inner.note = note;
+            return Ok(Decision::Suppress);
+        }
+        match said.kind {
+            Kind::SeeksRouter if snapshot.interfaces_of(lane.bridge).any(|(_, i)| i.advertise.is_some()) => {
+                return Ok(Decision::Advertise);
+            }
+            Kind::Router if lane.gate.is_any() && is_of_a_gateway(snapshot, lane) => {
+                return Err(DropReason::RouterElsewhere);
+            }
+            _ => {}
+        }
+        let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC)
+            || lane.gate.is_any() && self.is_own(snapshot, lane.bridge, lane.to);
         if to_us && !said.claims.is_empty() {
             // The answer to a probe, which is for nobody else; what is for everybody goes on even if it is one (RFC 4861
             // §7.2.4). It is the only frame of a quiet host's: its MAC must not age either.
@@ -171,7 +196,7 @@ impl<F: Frame> Gateway<F> {
         lane.inner.note = match said.kind {
             Kind::Question => note,
             Kind::Announcement => Note::Announced,
-            Kind::Other => Note::None,
+            Kind::Other | Kind::SeeksRouter | Kind::Router => Note::None,
         };
         Ok(Decision::Open)
     }
@@ -186,14 +211,16 @@ impl<F: Frame> Gateway<F> {
         ours: bool,
     ) -> Result<(), DropReason> {
         let &Scene { snapshot, settings, bridge, port, now } = scene;
+        // What another gateway has routed, it has judged.
+        let secure = lane.secure && !is_of_a_gateway(snapshot, lane);
         let is_false = |c: &&Claim| {
             (ours || lane.secure) && title(snapshot, bridge, c.mac, c.address) == Title::None
-                || lane.secure && c.by_itself && !self.lives_at(snapshot, c.mac, lane)
+                || secure && c.by_itself && !self.lives_at(snapshot, c.mac, lane)
         };
         let claim = said.claims.iter().find(is_false).copied();
         let verdict = match claim {
             Some(_) => Err(DropReason::Spoofed),
-            None if lane.secure => self.guard(snapshot, head, lane),
+            None if secure => self.guard(snapshot, head, lane),
             None => Ok(()),
         };
         if verdict == Err(DropReason::Spoofed) && self.meter.may_say(Remark::Spoofed, bridge, port, settings, now) {
@@ -278,6 +305,7 @@ impl<F: Frame> Gateway<F> {
             BindOutcome::Full => self.counters.count(Event::BindingTableFull),
             BindOutcome::Outdated => {}
         }
+        self.host_confirmed(bridge, address, mac, now);
     }
 
     /// Offers a binding to the other workers; if there is no room now, soon.
@@ -297,7 +325,7 @@ impl<F: Frame> Gateway<F> {
 
     /// Takes over what another worker learned of an address.
     pub(super) fn binding_elsewhere(&mut self, snapshot: &Snapshot, fact: Fact, now: Time) {
-        let now = now.seconds();
+        let (time, now) = (now, now.seconds());
         match fact {
             Fact::Binding { bridge, address, mac, sequence, manners } => {
                 let Some(settings) = snapshot.bridge(bridge).map(|b| b.settings) else { return };
@@ -311,7 +339,10 @@ impl<F: Frame> Gateway<F> {
                     BindOutcome::OverLimit => self.counters.count(Event::BindingLimit),
                     BindOutcome::Full => self.counters.count(Event::BindingTableFull),
                     // The worker that saw it has counted it.
-                    BindOutcome::New | BindOutcome::Moved(_) | BindOutcome::Same(_) | BindOutcome::Outdated => {}
+                    BindOutcome::New | BindOutcome::Moved(_) | BindOutcome::Same(_) => {
+                        self.host_confirmed(bridge, address, mac, time);
+                    }
+                    BindOutcome::Outdated => {}
                 }
             }
             Fact::BindingGone { bridge, address, mac, sequence } => {
@@ -320,6 +351,11 @@ impl<F: Frame> Gateway<F> {
             Fact::Mac { .. } | Fact::Frozen { .. } | Fact::Neighbour { .. } => {}
         }
     }
+}
+
+/// Whether a frame came from another gateway that routed it: in a tunnel, from a DVR MAC.
+pub(super) fn is_of_a_gateway(snapshot: &Snapshot, p: &Parsed) -> bool {
+    p.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(p.from))
 }
 
 /// In a key, the MAC.
@@ -356,7 +392,7 @@ fn read(head: &[u8], p: &Parsed, note: Note) -> Result<Said, DropReason> {
         Note::Arp => arp(message, to_all),
         Note::Nd => nd(message, to_all, p.secure),
         Note::Dhcp if p.inner.ip_version == 4 => Ok(Said::new(dhcp4(message), Kind::Other)),
-        Note::Dhcp => Ok(Said { claims: dhcp6(message, MacAddr::from_bits(p.to)), kind: Kind::Other }),
+        Note::Dhcp => Ok(Said { claims: dhcp6(message, MacAddr::from_bits(p.to)), ..Said::default() }),
     }
 }
 
@@ -372,7 +408,8 @@ fn arp(message: &[u8], to_all: bool) -> Result<Said, DropReason> {
         true if !arp.is_announcement() => Kind::Question,
         _ => Kind::Announcement,
     };
-    Ok(Said::new(claim, kind))
+    let target = (asks && !arp.is_announcement()).then(|| arp.target_ip().into());
+    Ok(Said::new(claim, kind).asking(target))
 }
 
 /// The upper layer's message of a whole IPv6 packet, if it can be found.
@@ -394,17 +431,24 @@ fn nd(packet: &[u8], to_all: bool, secure: bool) -> Result<Said, DropReason> {
         };
     };
     let kind = message.first().map(|kind| Icmpv6Type(*kind));
-    let is_nd = matches!(kind, Some(Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT));
-    if protocol != IpProtocol::ICMPV6 || !is_nd {
-        return Ok(Said::default());
-    }
     let (source, destination) = (ip.source(), ip.destination());
+    match kind.filter(|_| protocol == IpProtocol::ICMPV6) {
+        Some(Icmpv6Type::NEIGHBOUR_SOLICITATION | Icmpv6Type::NEIGHBOUR_ADVERTISEMENT) => {}
+        Some(Icmpv6Type::ROUTER_ADVERTISEMENT) => return Ok(Said::new(None, Kind::Router)),
+        Some(Icmpv6Type::ROUTER_SOLICITATION) => {
+            // One that hosts' routers would not take is forwarded like anything else.
+            let valid = is_router_solicitation(source, destination, ip.hop_limit(), message);
+            let said = |mac: Option<MacAddr>| Said::new(mac.map(|mac| Claim::new(source, mac)), Kind::SeeksRouter);
+            return Ok(valid.map(said).unwrap_or_default());
+        }
+        _ => return Ok(Said::default()),
+    }
     let nd = Nd::parse(source, destination, ip.hop_limit(), message).map_err(|_| DropReason::MalformedNd)?;
     Ok(match nd {
         Nd::Solicitation { target, source_mac } => {
             let claim = source_mac.map(|mac| Claim::new(source, mac));
             let asks = to_all && destination == solicited_node(target);
-            Said::new(claim, if asks { Kind::Question } else { Kind::Other })
+            Said::new(claim, if asks { Kind::Question } else { Kind::Other }).asking(Some(target.into()))
         }
         Nd::Advertisement { target, target_mac, router, override_, .. } => {
             let manners = Some(Manners { router: Some(router), yields: !override_ });

@@ -16,7 +16,7 @@ use super::guard::{Title, title};
 use super::parse::{Note, Parsed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop;
-use crate::tables::{Manners, Place, Snapshot, mac_key};
+use crate::tables::{BridgeId, Manners, Place, Snapshot, mac_key};
 use crate::wire::{ALL_NODES, Arp, ArpHeader, MacAddr, NaPacket, Nd, TrafficClass, multicast_mac};
 use crate::{Egress, Frame, Pool};
 use core::net::{IpAddr, Ipv6Addr};
@@ -68,7 +68,12 @@ impl<F: Frame> Gateway<F> {
         let (Some(settings), Some(question)) = (settings, Question::read(frame.head(), p)) else {
             return self.proceed(turn, frame, p);
         };
-        match self.owner(turn.snapshot, p, question.target(), turn.now.seconds()) {
+        if let Some((_, interface)) = turn.snapshot.interface_at(p.bridge, question.target()) {
+            let manners = Manners { router: Some(true), yields: false };
+            let mac = interface.mac;
+            return self.answer(turn, frame, p, &question, (mac, manners));
+        }
+        match self.owner(turn.snapshot, p.bridge, question.target(), turn.now.seconds()) {
             // An address that is set aside for some may be anywhere among them until one has announced it.
             None if !settings.flood_unknown_target && turn.snapshot.owner(p.bridge, question.target()).is_none() => {
                 self.refuse(turn.port, frame, DropReason::UnknownTarget);
@@ -91,10 +96,16 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// Who has an address: who was learned to have it, if it still may; else whose it is.
-    fn owner(&self, snapshot: &Snapshot, p: &Parsed, address: IpAddr, now: u64) -> Option<(MacAddr, Manners)> {
-        let learned = self.bindings.get(p.bridge, address, now);
-        let learned = learned.filter(|b| title(snapshot, p.bridge, b.mac, address) != Title::None);
-        let configured = || snapshot.owner(p.bridge, address).flatten().map(|mac| (mac, Manners::default()));
+    pub(super) fn owner(
+        &self,
+        snapshot: &Snapshot,
+        bridge: BridgeId,
+        address: IpAddr,
+        now: u64,
+    ) -> Option<(MacAddr, Manners)> {
+        let learned = self.bindings.get(bridge, address, now);
+        let learned = learned.filter(|b| title(snapshot, bridge, b.mac, address) != Title::None);
+        let configured = || snapshot.owner(bridge, address).flatten().map(|mac| (mac, Manners::default()));
         learned.map(|b| (b.mac, b.manners)).or_else(configured)
     }
 

@@ -91,6 +91,15 @@ impl Frame for TestFrame {
         self.later.retain(|segment| !segment.is_empty());
     }
 
+    fn read(&self, at: usize, out: &mut [u8]) -> bool {
+        let all = self.bytes();
+        match all.get(at..at + out.len()) {
+            Some(bytes) => out.copy_from_slice(bytes),
+            None => return false,
+        }
+        true
+    }
+
     fn ip_checksum(&self) -> Checksum {
         Checksum::Unknown
     }

@@ -6,7 +6,7 @@
 //! tables; whatever is not in it is looked at in full. A collision costs that, and nothing else.
 //! Read first: RFC 7348 §5, RFC 7637 §3.2, RFC 8926 §3.4.
 
-use crate::tables::{BridgeId, Encap, MeshId, Place, Secret};
+use crate::tables::{BridgeId, Encap, Gate, MeshId, Place, Secret};
 use crate::wire::{IpProtocol, TrafficClass};
 use alloc::boxed::Box;
 
@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) carry_tags: bool,
     /// Whether the bridge has port security.
     pub(super) secure: bool,
+    /// The gateways of the bridge.
+    pub(super) gate: Gate,
 }
 
 /// Which outer headers a frame has, none of them tagged or with options.

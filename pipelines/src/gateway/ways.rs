@@ -10,7 +10,8 @@ use super::DropReason;
 use super::pipeline::Gateway;
 use super::rewrite::MACS;
 use crate::tables::{
-    Encap, NEXT_HOPS, NeighbourState, NeighbourTable, Peer, PeerIx, Place, PortId, SegmentKind, Snapshot, VtepIx,
+    Encap, NEXT_HOPS, NeighbourState, NeighbourTable, Peer, PeerIx, Place, PortId, SegmentKind, Snapshot, Underlay,
+    VtepIx,
 };
 use crate::wire::{
     EtherType, EthernetHeader, Fragment, GENEVE_PORT, GeneveHeader, IpProtocol, Ipv4Header, Ipv6Header, MacAddr,
@@ -213,7 +214,7 @@ impl<F: Frame> Gateway<F> {
         let mut numbers = heapless::Vec::<u32, NEXT_HOPS>::new();
         for &hop in hops.iter().take(NEXT_HOPS) {
             let configured = configured_mac(snapshot, vtep.port, hop);
-            if let Some(number) = self.neighbours.want(vtep.port, ours, hop, configured, now) {
+            if let Some(number) = self.neighbours.want(Underlay { port: vtep.port, vtep: ours }, hop, configured, now) {
                 let _ = numbers.push(number);
             }
         }
@@ -267,7 +268,7 @@ fn tag(ether_type: EtherType, vid: VlanId) -> [u8; 4] {
 
 /// The next hop of a share of the flows, and the one that it takes: while that one does not answer, another that does. A frame
 /// waits, or is dropped, only where none does.
-fn choose(hops: &[u32], share: usize, neighbours: &NeighbourTable) -> Option<(u32, u32)> {
+fn choose(hops: &[u32], share: usize, neighbours: &NeighbourTable<Underlay>) -> Option<(u32, u32)> {
     let all = || hops.iter().cycle().skip(share).take(hops.len()).copied();
     let due = all().next()?;
     let taken = all().find(|&hop| neighbours.is_resolved(hop)).or_else(|| all().find(|&hop| neighbours.is_usable(hop)));

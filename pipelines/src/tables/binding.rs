@@ -136,6 +136,8 @@ const ROLE: u8 = 8;
 const ROUTER: u8 = 16;
 const YIELDS: u8 = 32;
 const PROBES_AT: u32 = 6;
+/// Counters of moves.
+const MOVES: usize = 1024;
 /// No entry's number.
 const NONE: u32 = u32::MAX;
 
@@ -208,6 +210,8 @@ pub struct BindingTable {
     free: u32,
     per_bridge: Vec<u32>,
     cursor: usize,
+    /// By the lower bits of the bridge's number.
+    moves_of: Box<[u32; MOVES]>,
 }
 
 impl BindingTable {
@@ -223,7 +227,20 @@ impl BindingTable {
             free: NONE,
             per_bridge: vec![0; bridges],
             cursor: 0,
+            moves_of: Box::new([0; MOVES]),
         }
+    }
+
+    /// How often an address of a bridge, or of those that share its counter, went to another MAC: until then, what was found
+    /// out about who has one holds. Those that are forgotten are not counted: what was found is looked up again every second.
+    #[inline(always)]
+    pub(crate) fn moves_of(&self, bridge: BridgeId) -> u32 {
+        self.moves_of[bridge.index() % MOVES]
+    }
+
+    fn count_move(&mut self, bridge: BridgeId) {
+        let count = &mut self.moves_of[bridge.index() % MOVES];
+        *count = count.wrapping_add(1);
     }
 
     /// How many bindings it holds.
@@ -283,6 +300,10 @@ impl BindingTable {
                         entry.told = (now >> 4) as u8;
                         entry.set(OWN, true);
                         entry.set_manners(manners.unwrap_or_default());
+                        if first > 0 {
+                            // It is taken from a configured owner.
+                            self.count_move(bridge);
+                        }
                         BindOutcome::New
                     }
                     Err(outcome) => outcome,
@@ -303,6 +324,7 @@ impl BindingTable {
         let next = entry.sequence.wrapping_add(1);
         (entry.mac, entry.sequence) = (mac, if is_after(now as u32, next) { now as u32 } else { next });
         entry.set_manners(manners.unwrap_or_default());
+        self.count_move(bridge);
         BindOutcome::Moved(before)
     }
 
@@ -325,6 +347,7 @@ impl BindingTable {
                         (entry.mac, entry.sequence, entry.seen) = (mac, sequence, now as u16);
                         entry.told = (now >> 4) as u8;
                         entry.set_manners(manners);
+                        self.count_move(bridge);
                         BindOutcome::New
                     }
                     Err(outcome) => outcome,
@@ -352,7 +375,11 @@ impl BindingTable {
         if !same || manners.router.is_some() {
             entry.set_manners(manners);
         }
-        if same { BindOutcome::Same(before) } else { BindOutcome::Moved(before) }
+        if same {
+            return BindOutcome::Same(before);
+        }
+        self.count_move(bridge);
+        BindOutcome::Moved(before)
     }
 
     /// Notes whether the other workers could be told of a binding now; else it is due to be told again.
@@ -373,6 +400,14 @@ impl BindingTable {
         }
         self.remove(number);
         true
+    }
+
+    /// Forgets a binding whose owner was found to be silent: what it was.
+    pub(crate) fn forget(&mut self, bridge: BridgeId, address: IpAddr, now: u64) -> Option<Binding> {
+        let number = self.find(bridge, address).ok()?;
+        let binding = self.entries[number].unpack(now);
+        self.remove(number);
+        Some(binding)
     }
 
     /// An entry for an address that has none: its MAC is still to be filled in.

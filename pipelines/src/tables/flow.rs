@@ -49,6 +49,8 @@ struct Entry {
 struct Line([Entry; 2]);
 
 const PLACE: u64 = (1 << 40) - 1;
+/// In a stamp, of which the lowest 32 bits are seconds: the source MAC is another gateway's DVR MAC.
+const DVR: u64 = 1 << 31;
 
 /// The cache.
 pub(crate) struct FlowTable(Box<[Line]>);
@@ -70,21 +72,24 @@ impl FlowTable {
         self.0[self.line(hash)].0[0].stamp
     }
 
-    /// Where frames of a flow go, if that was found out under the same stamp. No stamp is 0.
+    /// Where frames of a flow go, if that was found out under the same stamp, and whether they are from another gateway. No stamp
+    /// is 0.
     #[inline(always)]
-    pub(crate) fn get(&self, hash: u64, flow: Flow, stamp: u64) -> Option<Place> {
+    pub(crate) fn get(&self, hash: u64, flow: Flow, stamp: u64) -> Option<(Place, bool)> {
         let line = &self.0[self.line(hash)].0;
         let holds = |e: &Entry| {
-            (e.from ^ flow.from) | (e.to ^ flow.to) | (e.stamp ^ stamp) | (e.places & !PLACE ^ flow.rest) == 0
+            (e.from ^ flow.from) | (e.to ^ flow.to) | (e.stamp ^ stamp) & !DVR | (e.places & !PLACE ^ flow.rest) == 0
         };
+        let found = |e: &Entry| (Place::from_bits(e.places), (e.stamp ^ stamp) & DVR != 0);
         if holds(&line[0]) {
-            return Some(Place::from_bits(line[0].places));
+            return Some(found(&line[0]));
         }
-        holds(&line[1]).then(|| Place::from_bits(line[1].places))
+        holds(&line[1]).then(|| found(&line[1]))
     }
 
     /// Keeps where frames of a flow go.
-    pub(crate) fn put(&mut self, hash: u64, flow: Flow, stamp: u64, to: Place) {
+    pub(crate) fn put(&mut self, hash: u64, flow: Flow, stamp: u64, (to, dvr): (Place, bool)) {
+        let stamp = if dvr { stamp ^ DVR } else { stamp };
         let line = self.line(hash);
         let line = &mut self.0[line].0;
         let is = |e: &Entry| e.from == flow.from && e.to == flow.to && e.places & !PLACE == flow.rest;
@@ -112,8 +117,8 @@ mod tests {
         let (here, there) = (place(0xf_fff0, 0xf_fff1), place(0xf_fff2, 0xf_fff3));
         let flow = Flow::new(1 << 48 | 5, 1 << 48 | 6, here);
         let get = |t: &FlowTable, f: Flow, stamp| t.get(f.hash(secret), f, stamp);
-        table.put(flow.hash(secret), flow, 9, there);
-        assert_eq!(get(&table, flow, 9), Some(there));
+        table.put(flow.hash(secret), flow, 9, (there, false));
+        assert_eq!(get(&table, flow, 9), Some((there, false)));
         assert_eq!(get(&table, flow, 10), None);
         for other in [
             Flow::new(1 << 48 | 7, 1 << 48 | 6, here),
@@ -124,8 +129,8 @@ mod tests {
             // Asked under the same hash, so that only the comparison tells them apart.
             assert_eq!(table.get(flow.hash(secret), other, 9), None);
         }
-        table.put(flow.hash(secret), flow, 10, here);
-        assert_eq!(get(&table, flow, 10), Some(here));
+        table.put(flow.hash(secret), flow, 10, (here, true));
+        assert_eq!(get(&table, flow, 10), Some((here, true)));
     }
 
     #[test]
@@ -135,7 +140,7 @@ mod tests {
         let place = Place::new(SegmentIx(1), None);
         let flow = |n: u64| Flow::new(n, 1, place);
         for (n, stamp) in [(1, 1), (2, 2), (3, 2)] {
-            table.put(flow(n).hash(secret), flow(n), stamp, place);
+            table.put(flow(n).hash(secret), flow(n), stamp, (place, false));
         }
         let found: std::vec::Vec<_> = (1..=3).map(|n| table.get(0, flow(n), 2).is_some()).collect();
         assert_eq!(found, [false, true, true]);

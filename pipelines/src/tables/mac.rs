@@ -22,6 +22,9 @@ pub(crate) const KEYS: usize = 1024;
 pub struct Place(u64);
 
 impl Place {
+    /// Where no frame comes from: what a router sends on another bridge than it came in on has come from nowhere on it.
+    pub(crate) const NOWHERE: Self = Self(PLACE);
+
     /// A place on a segment, behind a peer if it is a tunnel. Both numbers are below their type's limit.
     #[inline]
     pub fn new(segment: SegmentIx, peer: Option<PeerIx>) -> Self {

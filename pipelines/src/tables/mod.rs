@@ -4,6 +4,7 @@ mod binding;
 mod buckets;
 mod cow;
 mod flow;
+mod hop;
 mod ids;
 mod mac;
 mod neighbour;
@@ -17,10 +18,11 @@ mod snapshot;
 pub use binding::{BindOutcome, Binding, BindingDue, BindingTable, Care, Effort, Manners};
 pub use buckets::Secret;
 pub(crate) use flow::{Flow, FlowTable};
+pub(crate) use hop::{Hop, HopTable, Known, Pair};
 pub use ids::{BridgeId, GuardIx, InterfaceIx, MeshId, NextHopsIx, PeerIx, PortId, RouterIx, SegmentIx, VtepIx};
 pub(crate) use mac::KEYS;
 pub use mac::{LearnOutcome, LearnedMac, MacTable, Place};
-pub use neighbour::{Due, Neighbour, NeighbourState, NeighbourTable, Question};
+pub use neighbour::{Due, Link, Neighbour, NeighbourState, NeighbourTable, Net, Question, Underlay};
 pub use objects::{
     Attachment, Bridge, BridgeSettings, Encap, Guard, Host, Location, NEXT_HOPS, Peer, PortInfo, Prefix, Segment,
     SegmentKind, Vtep,

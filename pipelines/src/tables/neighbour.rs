@@ -1,12 +1,15 @@
-//! Next hops on the underlay, as one worker knows them: address to MAC, kept fresh by ARP and neighbour discovery.
+//! Neighbours, as one worker knows them: next hops on the underlay, and hosts that routers send to. Address to MAC, kept
+//! fresh by ARP and neighbour discovery.
 //!
 //! Owns: when to ask, whom to believe, when to give up. It sends nothing itself: [`NeighbourTable::due`] says what is
-//! to be asked. Only what the gateway needs has an entry; an ARP message about anybody else leaves no trace.
+//! to be asked. Only what the gateway needs has an entry; an ARP message about anybody else leaves no trace. What of
+//! that is still unknown is bounded per link, so that who asks for one absent host after the other keeps nobody else's
+//! from being found.
 //! Read first: RFC 826; RFC 4861 §7.3 for the states; RFC 1122 §2.3.2.2 for holding frames.
 
 use super::buckets::{self, Bucket, Secret};
 use super::objects::fold;
-use super::{PortId, VtepIx};
+use super::{BridgeId, InterfaceIx, PortId, VtepIx};
 use crate::Time;
 use crate::wire::MacAddr;
 use alloc::boxed::Box;
@@ -41,13 +44,49 @@ pub enum NeighbourState {
     Permanent,
 }
 
+/// Where neighbours are, and whom they are asked from.
+pub trait Link: Copy {
+    /// What tells one link from another, below 2^16.
+    fn number(self) -> u16;
+}
+
+/// A port of the underlay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Underlay {
+    /// The port.
+    pub port: PortId,
+    /// The vtep that they are asked from.
+    pub vtep: VtepIx,
+}
+
+impl Link for Underlay {
+    #[inline]
+    fn number(self) -> u16 {
+        self.port.0
+    }
+}
+
+/// A routed bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Net {
+    /// The bridge.
+    pub bridge: BridgeId,
+    /// The interface that they are asked from.
+    pub interface: InterfaceIx,
+}
+
+impl Link for Net {
+    #[inline]
+    fn number(self) -> u16 {
+        self.bridge.0
+    }
+}
+
 /// A neighbour.
 #[derive(Clone, Copy, Debug)]
-pub struct Neighbour {
-    /// The port it is on.
-    pub port: PortId,
-    /// The vtep that it is asked from.
-    pub vtep: VtepIx,
+pub struct Neighbour<L> {
+    /// The link it is on.
+    pub link: L,
     /// Its address.
     pub address: IpAddr,
     /// Its MAC; zero until it is known.
@@ -83,9 +122,12 @@ pub enum Due {
     Release(u32),
 }
 
+/// Counters of what is unknown, by the lowest bits of a link's number.
+const SHARES: usize = 256;
+
 /// The table. When it is full, an entry that nobody needs gives its number to another.
-pub struct NeighbourTable {
-    entries: Vec<Neighbour>,
+pub struct NeighbourTable<L> {
+    entries: Vec<Neighbour<L>>,
     index: Box<[Bucket]>,
     secret: Secret,
     capacity: usize,
@@ -94,20 +136,25 @@ pub struct NeighbourTable {
     hand: usize,
     /// How often frames had to go another way because of what was found out.
     changes: u64,
+    /// How many entries of a link are not resolved, and the most that may be.
+    unknown: Box<[u32; SHARES]>,
+    share: u32,
 }
 
 /// A key for a neighbour: of an IPv6 one only a keyed hash, so that what is found is to be compared.
-fn key(secret: Secret, port: PortId, address: IpAddr) -> u64 {
+fn key(secret: Secret, link: u16, address: IpAddr) -> u64 {
     match address {
-        IpAddr::V4(v4) => 1 << 63 | u64::from(port.0) << 32 | u64::from(v4.to_bits()),
-        IpAddr::V6(v6) => 3 << 62 | secret.mix(fold(secret, v6.to_bits()), u64::from(port.0)),
+        IpAddr::V4(v4) => 1 << 63 | u64::from(link) << 32 | u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => 3 << 62 | secret.mix(fold(secret, v6.to_bits()), u64::from(link)),
     }
 }
 
-impl NeighbourTable {
-    /// A table for `capacity` neighbours.
-    pub fn new(secret: Secret, capacity: usize) -> Self {
+impl<L: Link> NeighbourTable<L> {
+    /// A table for `capacity` neighbours, of which one link's may take up `share` while they are not resolved.
+    pub fn new(secret: Secret, capacity: usize, share: usize) -> Self {
         Self {
+            unknown: Box::new([0; SHARES]),
+            share: u32::try_from(share).unwrap_or(u32::MAX),
             entries: Vec::with_capacity(capacity),
             index: vec![Bucket::default(); (capacity / 2 + 1).next_power_of_two()].into(),
             secret,
@@ -119,7 +166,7 @@ impl NeighbourTable {
     }
 
     /// The entries.
-    pub fn entries(&self) -> &[Neighbour] {
+    pub fn entries(&self) -> &[Neighbour<L>] {
         &self.entries
     }
 
@@ -130,7 +177,7 @@ impl NeighbourTable {
 
     /// The entry of that number.
     #[inline]
-    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Neighbour> {
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Neighbour<L>> {
         self.entries.get_mut(number as usize)
     }
 
@@ -140,67 +187,85 @@ impl NeighbourTable {
         state.is_some_and(|s| !matches!(s, NeighbourState::Resolving | NeighbourState::Failed))
     }
 
+    /// Whether a neighbour of a link did not answer.
+    pub(crate) fn is_failed(&self, link: u16, address: IpAddr) -> bool {
+        let number = self.find(link, address);
+        number.is_some_and(|number| self.entries[number as usize].state == NeighbourState::Failed)
+    }
+
     /// Whether frames can go to a neighbour now, or soon.
     pub(crate) fn is_usable(&self, number: u32) -> bool {
         self.entries.get(number as usize).is_some_and(|n| n.state != NeighbourState::Failed)
     }
 
-    fn find(&self, port: PortId, address: IpAddr) -> Option<u32> {
-        let key = key(self.secret, port, address);
+    /// The number of a neighbour that has an entry; `link` is its link's.
+    pub(crate) fn find(&self, link: u16, address: IpAddr) -> Option<u32> {
+        let key = key(self.secret, link, address);
         let (b, s) = buckets::find(&self.index, self.secret.hash(key), key)?;
         let number = self.index[b].values[s] as u32;
         (self.entries[number as usize].address == address).then_some(number)
     }
 
+    /// Puts an entry in a state, and counts what is not resolved.
+    fn turn(&mut self, number: u32, state: NeighbourState) {
+        let entry = &mut self.entries[number as usize];
+        let unknown = |s| u32::from(matches!(s, NeighbourState::Resolving | NeighbourState::Failed));
+        let count = &mut self.unknown[usize::from(entry.link.number()) % SHARES];
+        *count = *count + unknown(state) - unknown(entry.state);
+        entry.state = state;
+    }
+
     /// The number of a neighbour, which gets an entry if it has none; `None` if the table is full. A configured MAC is
     /// in force at once, and one that is no longer configured is asked for.
-    pub(crate) fn want(
-        &mut self,
-        port: PortId,
-        vtep: VtepIx,
-        address: IpAddr,
-        configured: Option<MacAddr>,
-        now: Time,
-    ) -> Option<u32> {
-        let number = match self.find(port, address) {
+    pub(crate) fn want(&mut self, link: L, address: IpAddr, configured: Option<MacAddr>, now: Time) -> Option<u32> {
+        let number = match self.find(link.number(), address) {
             Some(number) => number,
-            None => self.add(port, vtep, address, now)?,
+            None => self.add(link, address, now)?,
         };
         let entry = &mut self.entries[number as usize];
-        entry.vtep = vtep;
+        entry.link = link;
         match configured {
             Some(mac) => {
                 if entry.state != NeighbourState::Permanent {
                     entry.due = now;
                 }
-                (entry.mac, entry.state) = (mac, NeighbourState::Permanent);
+                entry.mac = mac;
+                self.turn(number, NeighbourState::Permanent);
             }
             None if entry.state == NeighbourState::Permanent => {
-                (entry.state, entry.attempts, entry.due) = (NeighbourState::Resolving, 0, now);
+                (entry.attempts, entry.due) = (0, now);
+                self.turn(number, NeighbourState::Resolving);
             }
             None => {}
         }
         Some(number)
     }
 
-    fn add(&mut self, port: PortId, vtep: VtepIx, address: IpAddr, now: Time) -> Option<u32> {
-        let number = if self.entries.len() < self.capacity { self.entries.len() } else { self.give_up_one(now)? };
-        if !buckets::insert(&mut self.index, self.secret, key(self.secret, port, address), number as u64) {
+    fn add(&mut self, link: L, address: IpAddr, now: Time) -> Option<u32> {
+        let number = match self.entries.len() {
+            _ if self.unknown[usize::from(link.number()) % SHARES] >= self.share => {
+                self.give_up_one(Some(link.number()), now)?
+            }
+            len if len < self.capacity => len,
+            _ => self.give_up_one(None, now)?,
+        };
+        if !buckets::insert(&mut self.index, self.secret, key(self.secret, link.number(), address), number as u64) {
             return None;
         }
         let (mac, state) = (MacAddr::default(), NeighbourState::Resolving);
         // Asked for by its first frame, not before.
-        let entry = Neighbour { port, vtep, address, mac, state, wanted: false, held: 0, attempts: 0, due: now };
+        let entry = Neighbour { link, address, mac, state, wanted: false, held: 0, attempts: 0, due: now };
         match self.entries.get_mut(number) {
             Some(place) => *place = entry,
             None => self.entries.push(entry),
         }
+        self.unknown[usize::from(link.number()) % SHARES] += 1;
         Some(number as u32)
     }
 
     /// Finds an entry that nobody needs, and forgets whose it was: failed, or not wanted for as long as it would be
-    /// believed. Looks at a few at a time.
-    fn give_up_one(&mut self, now: Time) -> Option<usize> {
+    /// believed. One of a link's that is not resolved, if a link is named. Looks at a few at a time.
+    fn give_up_one(&mut self, link: Option<u16>, now: Time) -> Option<usize> {
         for _ in 0..LOOKED_AT.min(self.entries.len()) {
             self.hand = (self.hand + 1) % self.entries.len();
             let entry = &self.entries[self.hand];
@@ -210,16 +275,27 @@ impl NeighbourTable {
                 NeighbourState::Resolving => !entry.wanted && entry.attempts == 0,
                 NeighbourState::Stale | NeighbourState::Permanent => false,
             };
-            if idle && entry.held == 0 {
-                let key = key(self.secret, entry.port, entry.address);
-                if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
-                    self.index[b].keys[s] = 0;
-                }
-                self.changes += 1;
+            let is_unknown = matches!(entry.state, NeighbourState::Resolving | NeighbourState::Failed);
+            let fits = link.is_none_or(|link| is_unknown && entry.link.number() == link);
+            if idle && fits && entry.held == 0 {
+                self.forget(self.hand);
                 return Some(self.hand);
             }
         }
         None
+    }
+
+    /// Forgets whose an entry was: its number is to be given to another at once.
+    fn forget(&mut self, number: usize) {
+        let entry = &self.entries[number];
+        let key = key(self.secret, entry.link.number(), entry.address);
+        if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
+            self.index[b].keys[s] = 0;
+        }
+        if matches!(entry.state, NeighbourState::Resolving | NeighbourState::Failed) {
+            self.unknown[usize::from(entry.link.number()) % SHARES] -= 1;
+        }
+        self.changes += 1;
     }
 
     /// How often a MAC or a neighbour changed, or one failed or was tried again: until then, frames go as they went.
@@ -230,22 +306,23 @@ impl NeighbourTable {
 
     /// Takes note that `address` on a port has said what its MAC is. Its number, and whether that is news, if it can be
     /// believed: it has an entry, and that is not a configured one.
-    pub(crate) fn confirm(&mut self, port: PortId, address: IpAddr, mac: MacAddr, now: Time) -> Option<(u32, bool)> {
-        let number = self.find(port, address)?;
+    pub(crate) fn confirm(&mut self, link: u16, address: IpAddr, mac: MacAddr, now: Time) -> Option<(u32, bool)> {
+        let number = self.find(link, address)?;
         let entry = &mut self.entries[number as usize];
         if entry.state == NeighbourState::Permanent {
             return None;
         }
         let news = entry.mac != mac || entry.state != NeighbourState::Reachable;
         self.changes += u64::from(news);
-        (entry.mac, entry.state, entry.attempts) = (mac, NeighbourState::Reachable, 0);
+        (entry.mac, entry.attempts) = (mac, 0);
         (entry.due, entry.wanted) = (now + REACHABLE, false);
+        self.turn(number, NeighbourState::Reachable);
         Some((number, news))
     }
 
     /// The MAC of a neighbour that is believed.
-    pub(crate) fn mac(&self, port: PortId, address: IpAddr) -> Option<MacAddr> {
-        let entry = &self.entries[self.find(port, address)? as usize];
+    pub(crate) fn mac(&self, link: u16, address: IpAddr) -> Option<MacAddr> {
+        let entry = &self.entries[self.find(link, address)? as usize];
         matches!(entry.state, NeighbourState::Reachable | NeighbourState::Stale).then_some(entry.mac)
     }
 
@@ -276,12 +353,14 @@ impl NeighbourTable {
                 // Nobody needs it: asked again once somebody does.
                 NeighbourState::Reachable if !entry.wanted => {}
                 NeighbourState::Reachable => {
-                    (entry.state, entry.attempts, entry.due) = (NeighbourState::Stale, 1, now + RETRY);
+                    (entry.attempts, entry.due) = (1, now + RETRY);
                     each(Due::Ask(Question { neighbour: number, to: entry.mac }));
+                    self.turn(number, NeighbourState::Stale);
                 }
                 NeighbourState::Stale | NeighbourState::Resolving if entry.attempts >= ATTEMPTS => {
-                    (entry.state, entry.attempts, entry.due) = (NeighbourState::Failed, 0, now + FAILED);
+                    (entry.attempts, entry.due) = (0, now + FAILED);
                     self.changes += 1;
+                    self.turn(number, NeighbourState::Failed);
                     each(Due::Failed(number));
                 }
                 // No frame waits for it; one that went by another next hop may have wanted it.
@@ -295,8 +374,9 @@ impl NeighbourTable {
                     each(Due::Ask(Question { neighbour: number, to }));
                 }
                 NeighbourState::Failed => {
-                    (entry.state, entry.attempts, entry.wanted) = (NeighbourState::Resolving, 0, false);
+                    (entry.attempts, entry.wanted) = (0, false);
                     self.changes += 1;
+                    self.turn(number, NeighbourState::Resolving);
                 }
             }
         }
@@ -308,8 +388,8 @@ mod tests {
     use super::*;
     use core::net::Ipv4Addr;
 
-    const PORT: PortId = PortId(1);
-    const VTEP: VtepIx = VtepIx(0);
+    const LINK: Underlay = Underlay { port: PortId(1), vtep: VtepIx(0) };
+    const PORT: u16 = 1;
     const HOP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
     const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
@@ -317,7 +397,7 @@ mod tests {
         Time::from_millis(millis)
     }
 
-    fn due(table: &mut NeighbourTable, now: u64) -> std::vec::Vec<Due> {
+    fn due<L: Link>(table: &mut NeighbourTable<L>, now: u64) -> std::vec::Vec<Due> {
         let mut all = std::vec::Vec::new();
         table.due(usize::MAX, at(now), |d| all.push(d));
         all
@@ -329,8 +409,8 @@ mod tests {
 
     #[test]
     fn a_silent_neighbour_is_asked_three_times_then_left_alone_then_asked_again() {
-        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
-        assert_eq!(t.want(PORT, VTEP, HOP, None, at(0)), Some(0));
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8, usize::MAX);
+        assert_eq!(t.want(LINK, HOP, None, at(0)), Some(0));
         assert_eq!(due(&mut t, 0), []);
         assert!(t.ask_now(0, at(0)).is_some());
         assert_eq!(t.ask_now(0, at(1)), None);
@@ -344,8 +424,8 @@ mod tests {
 
     #[test]
     fn a_wanted_neighbour_is_probed_by_unicast_and_keeps_its_mac_meanwhile() {
-        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
-        t.want(PORT, VTEP, HOP, None, at(0));
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8, usize::MAX);
+        t.want(LINK, HOP, None, at(0));
         assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), Some((0, true)));
         assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), Some((0, false)));
         assert_eq!(due(&mut t, 40_000), []);
@@ -360,41 +440,62 @@ mod tests {
 
     #[test]
     fn a_neighbour_configured_while_frames_wait_for_it_releases_them_once() {
-        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8);
-        t.want(PORT, VTEP, HOP, None, at(0));
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8, usize::MAX);
+        t.want(LINK, HOP, None, at(0));
         assert!(t.ask_now(0, at(0)).is_some());
-        t.want(PORT, VTEP, HOP, Some(MAC), at(10));
+        t.want(LINK, HOP, Some(MAC), at(10));
         assert_eq!(due(&mut t, 10), [Due::Release(0)]);
-        t.want(PORT, VTEP, HOP, Some(MAC), at(20));
+        t.want(LINK, HOP, Some(MAC), at(20));
         assert_eq!(due(&mut t, 100_000), []);
     }
 
     #[test]
     fn a_full_table_gives_up_what_nobody_needs() {
-        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 2);
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 2, usize::MAX);
         let hop = |n| IpAddr::V4(Ipv4Addr::new(192, 0, 2, n));
         for n in [2, 3] {
-            t.want(PORT, VTEP, hop(n), None, at(0));
+            t.want(LINK, hop(n), None, at(0));
             t.ask_now(u32::from(n) - 2, at(0));
         }
         t.confirm(PORT, hop(2), MAC, at(0));
-        assert_eq!(t.want(PORT, VTEP, hop(4), None, at(10)), None, "both are needed");
-        assert_eq!(t.want(PORT, VTEP, hop(4), None, at(40_000)), Some(0), "the first was not wanted for long");
+        assert_eq!(t.want(LINK, hop(4), None, at(10)), None, "both are needed");
+        assert_eq!(t.want(LINK, hop(4), None, at(40_000)), Some(0), "the first was not wanted for long");
         assert_eq!((t.changes(), t.entries()[0].address), (2, hop(4)), "one confirmed, one given up");
         assert_eq!(t.confirm(PORT, hop(2), MAC, at(40_000)), None);
         t.ask_now(0, at(40_000));
-        assert_eq!(t.want(PORT, VTEP, hop(5), None, at(40_000)), None);
+        assert_eq!(t.want(LINK, hop(5), None, at(40_000)), None);
     }
 
     #[test]
     fn nobody_gets_an_entry_or_a_configured_mac_by_talking() {
-        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 1);
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 1, usize::MAX);
         assert_eq!(t.confirm(PORT, HOP, MAC, at(0)), None);
-        t.want(PORT, VTEP, HOP, Some(MAC), at(0));
+        t.want(LINK, HOP, Some(MAC), at(0));
         assert_eq!(t.confirm(PORT, HOP, MacAddr([2, 0, 0, 0, 0, 66]), at(0)), None);
         assert_eq!((t.entries()[0].state, t.entries()[0].mac), (NeighbourState::Permanent, MAC));
-        assert_eq!(t.want(PORT, VTEP, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), None, at(0)), None);
-        t.want(PORT, VTEP, HOP, None, at(5));
+        assert_eq!(t.want(LINK, IpAddr::V4(Ipv4Addr::new(192, 0, 2, 3)), None, at(0)), None);
+        t.want(LINK, HOP, None, at(5));
         assert_eq!(t.entries()[0].state, NeighbourState::Resolving);
+    }
+
+    #[test]
+    fn a_link_with_its_share_of_unknown_ones_gets_no_more_and_the_others_do() {
+        let mut t = NeighbourTable::new(Secret::new([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]), 8, 2);
+        let net = |n| Net { bridge: BridgeId(n), interface: InterfaceIx(0) };
+        let host = |n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n));
+        for n in 0..2 {
+            let number = t.want(net(1), host(n), None, at(0)).expect("room");
+            assert!(t.ask_now(number, at(0)).is_some());
+        }
+        assert_eq!(t.want(net(1), host(2), None, at(0)), None);
+        assert!(t.want(net(2), host(2), None, at(0)).is_some());
+        t.confirm(1, host(0), MAC, at(10));
+        let number = t.want(net(1), host(2), None, at(10)).expect("one is known by now");
+        assert!(t.ask_now(number, at(10)).is_some());
+        assert_eq!(t.want(net(1), host(3), None, at(10)), None);
+        for now in [1_010, 2_020, 3_030, 4_040] {
+            due(&mut t, now);
+        }
+        assert!(t.want(net(1), host(3), None, at(4_050)).is_some(), "one that failed gives way");
     }
 }

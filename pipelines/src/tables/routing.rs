@@ -8,10 +8,10 @@
 use super::objects::Prefix;
 use super::snapshot::{Full, Snapshot};
 use super::{BridgeId, InterfaceIx, NextHopsIx, RouterIx, Target};
-use crate::wire::MacAddr;
+use crate::wire::{MacAddr, link_local};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 
 /// What an operator sets on a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,10 +95,19 @@ pub struct NextHop {
 }
 
 /// The gateway MACs of a bridge, in a word: none, one, or several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gate(u64);
 
+impl Default for Gate {
+    /// None.
+    fn default() -> Self {
+        Self(Self::NONE)
+    }
+}
+
 impl Gate {
+    /// Neither of them is a MAC.
+    const NONE: u64 = u64::MAX;
     const SEVERAL: u64 = 1 << 63;
 
     /// Whether a MAC is the only gateway's.
@@ -116,7 +125,7 @@ impl Gate {
     /// Whether there is any.
     #[inline(always)]
     pub(crate) fn is_any(self) -> bool {
-        self.0 != 0
+        self.0 != Self::NONE
     }
 }
 
@@ -281,7 +290,7 @@ impl Snapshot {
         change(&mut Arc::make_mut(&mut bridge).interfaces);
         let gate = match bridge.interfaces[..] {
             [] => Gate::default(),
-            [ix] => Gate(self.interface(ix).map_or(0, |interface| interface.mac.to_bits())),
+            [ix] => Gate(self.interface(ix).map_or(Gate::NONE, |interface| interface.mac.to_bits())),
             _ => Gate(Gate::SEVERAL),
         };
         Arc::make_mut(&mut bridge).gate = gate;
@@ -301,13 +310,6 @@ impl Snapshot {
     pub fn set_route(&mut self, router: RouterIx, prefix: Prefix, target: Option<Target>) -> Result<(), Full> {
         self.routing.routes.set(router, prefix, target)
     }
-}
-
-/// The link-local address made of a MAC (RFC 4291 appendix A).
-fn link_local(mac: MacAddr) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    let identifier = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-    Ipv6Addr::from_bits(0xfe80 << 112 | u128::from(identifier))
 }
 
 /// The routes that an interface brings along: to its nets, and to its own addresses.

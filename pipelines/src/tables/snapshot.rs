@@ -162,6 +162,14 @@ impl Snapshot {
         self.segments.get(ix.index())?.as_ref()
     }
 
+    /// The port that a segment's frames come and go by.
+    pub(crate) fn port_of(&self, ix: SegmentIx) -> Option<PortId> {
+        match self.segment(ix)?.kind {
+            SegmentKind::Vlan { port, .. } | SegmentKind::Qinq { port, .. } => Some(port),
+            SegmentKind::Tunnel { vtep, .. } => Some(self.vtep(vtep)?.port),
+        }
+    }
+
     /// The segment of a tunnel's network: of that VNI, or VSID.
     #[inline]
     pub fn network(&self, encap: Encap, network: u32) -> Option<SegmentIx> {

@@ -386,6 +386,8 @@ impl Row for NeighbourRow {
     fn columns() -> Vec<Column> {
         vec![
             text("PORT"),
+            text("ROUTER"),
+            text("BRIDGE"),
             text("ADDRESS"),
             text("MAC"),
             text("STATE"),
@@ -395,7 +397,9 @@ impl Row for NeighbourRow {
     }
     fn cells(&self) -> Vec<String> {
         vec![
-            self.port.clone(),
+            or_dash(self.port.as_ref()),
+            or_dash(self.router.as_ref()),
+            or_dash(self.bridge.as_ref()),
             self.address.clone(),
             or_dash(self.mac.as_ref()),
             self.state.clone(),
@@ -404,6 +408,6 @@ impl Row for NeighbourRow {
         ]
     }
     fn id(&self) -> String {
-        format!("{}/{}", self.port, self.address)
+        format!("{}/{}", self.port.as_ref().or(self.bridge.as_ref()).map_or("-", String::as_str), self.address)
     }
 }

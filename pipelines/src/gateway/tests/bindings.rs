@@ -619,6 +619,7 @@ pub(super) fn shared() -> World {
         neighbours: 8,
         held: 16,
         shared: true,
+        ..limits()
     })
 }
 

@@ -64,6 +64,7 @@ fn as_many_next_hops_as_frames_wait_for_are_released_at_once() {
         neighbours: 256,
         held: 256,
         shared: true,
+        ..limits()
     });
     let far = |n| Ipv4Addr::new(192, 0, 2, n);
     w.snapshot.set_bridge(RED, Some(BridgeSettings { mac_limit: 1000, ..settings() }));
@@ -124,6 +125,7 @@ fn a_storm_of_arp_leaves_room_for_macs_to_be_passed_on() {
         neighbours: 8,
         held: 16,
         shared: true,
+        ..limits()
     });
     for n in 0..5000u16 {
         let [a, b] = n.to_be_bytes();

@@ -9,6 +9,7 @@ mod flows;
 mod hostile;
 mod lifetimes;
 mod protection;
+mod routing;
 mod security;
 mod sharing;
 
@@ -95,7 +96,20 @@ pub(super) struct World {
 
 /// Tables that tests can fill.
 pub(super) fn limits() -> Limits {
-    Limits { bridges: 8, macs: 64, bindings: 64, peers: 8, learned_peers: 8, neighbours: 8, held: 16, shared: false }
+    Limits {
+        bridges: 8,
+        macs: 64,
+        bindings: 64,
+        peers: 8,
+        learned_peers: 8,
+        neighbours: 8,
+        held: 16,
+        hosts: 32,
+        hops: 64,
+        routers: 4,
+        leads: true,
+        shared: false,
+    }
 }
 
 impl World {

@@ -13,6 +13,7 @@ fn shared() -> World {
         neighbours: 8,
         held: 16,
         shared: true,
+        ..limits()
     })
 }
 
