@@ -7,6 +7,7 @@
 //! Read first: RFC 4861 §6.2, RFC 4862 §5.5.
 
 use super::counters::{DropReason, Event};
+use super::meter::Class;
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
 use super::snoop;
@@ -97,6 +98,10 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         let snapshot = turn.snapshot;
+        // As many as there may be of what is for everybody.
+        if !self.may_flood(turn, p, Class::Broadcast) {
+            return self.refuse(turn.port, frame, DropReason::Storm);
+        }
         let at = usize::from(p.rest_at) + usize::from(p.inner.ip_at);
         let packet = frame.head().get(at..p.end as usize);
         let asker = packet.and_then(snoop::ipv6_message).map(|(ip, ..)| ip.source());
@@ -106,11 +111,6 @@ impl<F: Frame> Gateway<F> {
         };
         for (_, interface) in snapshot.interfaces_of(p.bridge) {
             let Some(advertise) = interface.advertise else { continue };
-            let Some(settings) = snapshot.router(interface.router).map(|router| router.settings) else { continue };
-            if !self.rates.may_tell(interface.router, &settings, turn.now) {
-                self.counters.count(Event::IcmpLimited);
-                continue;
-            }
             self.advertise(turn, interface, advertise, back, interface.mac, asker);
         }
         self.consume(frame);

@@ -256,18 +256,17 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    /// The same for a frame that was not seen in this second: where there are several gateways, the one in whose net its destination
-    /// is.
+    /// Finds the gateway MAC that a frame of another gateway's is delivered with, in full: where there are several gateways, that of the
+    /// one in whose net its destination is.
     #[cold]
-    pub(super) fn deliver_new(&self, snapshot: &Snapshot, frame: &F, lane: &mut Parsed, place: Place) -> Decision {
-        let decision = self.deliver(snapshot, lane, place);
-        if let (Decision::Deliver(_), Some(to)) = (decision, destination(frame.head(), lane)) {
-            let covers = |interface: &Interface| interface.addresses.iter().any(|own| own.contains(to));
-            if let Some((_, interface)) = snapshot.interfaces_of(lane.bridge).find(|(_, i)| covers(i)) {
-                lane.hop.from = interface.mac.to_bits();
-            }
+    pub(super) fn dress(&self, snapshot: &Snapshot, frame: &F, lane: &mut Parsed) {
+        let to = destination(frame.head(), lane);
+        let covers =
+            |interface: &Interface| to.is_some_and(|to| interface.addresses.iter().any(|own| own.contains(to)));
+        let of_net = snapshot.interfaces_of(lane.bridge).find(|(_, interface)| covers(interface));
+        if let Some((_, interface)) = of_net.or_else(|| snapshot.interfaces_of(lane.bridge).next()) {
+            (lane.hop.from, lane.dressed) = (interface.mac.to_bits(), true);
         }
-        decision
     }
 }
 

@@ -125,6 +125,10 @@ fn into_a_tunnel_it_carries_the_dvr_mac_and_what_comes_from_another_gateway_is_n
         assert_eq!((to, from, vid, came[8]), (host(3), RED_GATE, 100, 7));
     }
     assert_eq!(w.gateway.macs().len(), macs);
+    // So it is to a host whose place is not known.
+    let inner = frame(host(4), OTHER_DVR, None, EtherType::IPV4, &packet("10.0.1.2", "10.0.0.4", 7, b"y"));
+    let out = w.send(WAN, &vxlan(10_000, &inner));
+    assert_eq!((out.len(), tagged(&out[0].1).1, &out[1].1[6..12]), (2, RED_GATE, &RED_GATE.0[..]));
     // From a VLAN it is nobody's.
     w.send(LAN, &frame(host(3), OTHER_DVR, Some(100), EtherType::IPV4, &packet("10.0.1.2", "10.0.0.3", 7, b"y")));
     assert_eq!(w.dropped(LAN, DropReason::SourceMac), 1);
