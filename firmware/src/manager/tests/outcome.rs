@@ -280,7 +280,8 @@ fn wrong_lists_and_gets_are_refused() {
     assert_eq!(wrong(&mut m, json!({"of": "mac", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
     assert_eq!(wrong(&mut m, json!({"of": "neighbour", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
     assert_eq!(wrong(&mut m, json!({"of": "mac", "bridge": "red"})), (code::NOT_FOUND, "bridge".into()));
-    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "bridge": "red"})), (code::INVALID_PARAMS, "bridge".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "bridge": "red"})), (code::NOT_FOUND, "bridge".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "router": "r1"})), (code::NOT_FOUND, "router".into()));
     m.answer(Call::Apply(Apply { ops: ops(red()), ..Apply::default() })).unwrap();
     assert_eq!(wrong(&mut m, json!({"of": "vtep", "bridge": "red"})), (code::INVALID_PARAMS, "bridge".into()));
     let mut get = |kind, id: &str| m.answer(Call::Get(weir_api::object::Key { kind, id: id.into() }));
@@ -303,5 +304,5 @@ fn the_reference_is_exact() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 15);
+    assert_eq!(compared, 19);
 }
