@@ -13,6 +13,7 @@ use super::decide::Decision;
 use super::parse::{self, Parsed, Routed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop::is_a_hosts;
+use super::trace::Step;
 use crate::tables::{Hop, Interface, Net, NextHop, Place, Snapshot, Target, mac_key};
 use crate::wire::{IcmpError, Ipv4, Ipv4Header, Ipv6, Ipv6Header, MacAddr, clamp_mss};
 use crate::{Egress, Frame, Pool, Time};
@@ -76,7 +77,8 @@ impl<F: Frame> Gateway<F> {
     /// The step, for one frame for a router; how it leaves stands in its lane's hop. Whether that depends on its flow.
     pub(super) fn route(&mut self, snapshot: &Snapshot, now: Time, frame: &F, lane: &mut Parsed) -> (Decision, bool) {
         let found = snapshot.interface_with(lane.bridge, MacAddr::from_bits(lane.to));
-        let Some((_, interface)) = found else { return (Decision::Drop(DropReason::NotForUs), false) };
+        let Some((ix, interface)) = found else { return (Decision::Drop(DropReason::NotForUs), false) };
+        self.note(|_| Step::Interface(ix));
         let packet = match Packet::read(frame.head(), lane) {
             Ok(packet) => packet,
             Err(reason) => return (Decision::Drop(reason), false),
@@ -88,7 +90,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// The next hop of a packet that came in by an interface, or what else becomes of it.
-    fn onward(&self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
+    fn onward(&mut self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
         let Packet { source, destination, hops } = packet;
         let martian = Err(Decision::Drop(DropReason::Martian));
         if !is_a_hosts(source) || !is_a_hosts(destination) || from.addresses.iter().any(|own| own.is_all_of(source)) {
@@ -96,6 +98,7 @@ impl<F: Frame> Gateway<F> {
         }
         let ours = |target| matches!(target, Some((_, Target::Local(_))));
         let found = snapshot.route(from.router, destination);
+        self.note(|_| Step::Route { router: from.router, to: destination, found });
         if ours(found) || destination == from.link_local() {
             return Err(Decision::Gateway);
         }
@@ -119,6 +122,7 @@ impl<F: Frame> Gateway<F> {
                 Onward { hop, spread: hops.len() > 1 }
             }
         };
+        self.note(|_| Step::NextHop { interface: onward.hop.interface, address: onward.hop.address });
         let to = snapshot.interface(onward.hop.interface);
         let to = to.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
         if to.addresses.iter().any(|own| own.is_all_of(onward.hop.address)) {
@@ -164,6 +168,9 @@ impl<F: Frame> Gateway<F> {
         let unreachable = Decision::Refer(IcmpError::HostUnreachable, DropReason::HostUnreachable);
         let Some(to) = snapshot.interface(hop.interface) else { return unreachable };
         let net = Net { bridge: to.bridge, interface: hop.interface };
+        if F::TRACED {
+            self.note_owner(snapshot, to.bridge, hop.address, now);
+        }
         let mac = match self.find_host(snapshot, net, hop.address, now) {
             Ok(mac) => mac,
             Err(decision) => return decision,
@@ -172,6 +179,9 @@ impl<F: Frame> Gateway<F> {
         let clamp = snapshot.router(from.router).is_some_and(|router| router.settings.mss_clamp);
         lane.hop = Hop { to: key, from: to.mac.to_bits(), mtu: to.mtu, clamp };
         let leaving = leaving(snapshot, lane);
+        if F::TRACED {
+            self.note_lookup(snapshot, &leaving, now);
+        }
         match self.decide(snapshot, &leaving, now.seconds()) {
             Decision::Forward(place) => {
                 if place.peer().is_some() {
@@ -192,6 +202,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if F::TRACED {
+            self.note_towards(turn.snapshot, place);
+        }
         let slot = match self.way(turn.snapshot, turn.now, turn.stamp, place, p.inner.flow) {
             Ok(slot) => slot,
             Err(reason) => return self.refuse(turn.port, frame, reason),
