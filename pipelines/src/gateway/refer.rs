@@ -7,6 +7,7 @@
 use super::counters::{DropReason, Event};
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
+use super::trace::Step;
 use crate::tables::{Interface, RouterIx, RouterSettings, Snapshot};
 use crate::wire::{
     EtherType, EthernetHeader, IcmpError, Ipv4, Ipv6, MAX_ERROR4, MAX_ERROR6, MacAddr, TrafficClass, may_cause_error4,
@@ -104,6 +105,7 @@ impl<F: Frame> Gateway<F> {
         let quoted = (p.end as usize - at).min(most - before);
         let (to, from) = (MacAddr::from_bits(p.from), MacAddr::from_bits(self.mac_at(snapshot, p, back)));
         let len = EthernetHeader::LEN + before + quoted;
+        self.note(|_| Step::Told(error));
         self.counters.count(Event::IcmpSent);
         self.originate(turn, p.bridge, (to, from), back, len, |head| {
             let Some((ethernet, packet)) = head.split_first_chunk_mut() else { return };

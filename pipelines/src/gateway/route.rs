@@ -13,6 +13,7 @@ use super::decide::Decision;
 use super::parse::{self, CHAIN, Parsed, Routed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop::is_a_hosts;
+use super::trace::Step;
 use crate::tables::{Hop, Interface, Net, NextHop, Place, Snapshot, Target, mac_key};
 use crate::wire::{IcmpError, Ipv4, Ipv4Header, Ipv6, Ipv6Header, MacAddr, clamp_mss};
 use crate::{Egress, Frame, Pool, Time};
@@ -76,7 +77,8 @@ impl<F: Frame> Gateway<F> {
     /// The step, for one frame for a router; how it leaves stands in its lane's hop. Whether that depends on its flow.
     pub(super) fn route(&mut self, snapshot: &Snapshot, now: Time, frame: &F, lane: &mut Parsed) -> (Decision, bool) {
         let found = snapshot.interface_with(lane.bridge, MacAddr::from_bits(lane.to));
-        let Some((_, interface)) = found else { return (Decision::Drop(DropReason::NotForUs), false) };
+        let Some((ix, interface)) = found else { return (Decision::Drop(DropReason::NotForUs), false) };
+        self.note(|_| Step::Interface(ix));
         match Packet::read(frame.head(), lane) {
             Ok(packet) => self.route_packet(snapshot, now, interface, packet, lane),
             Err(reason) => (Decision::Drop(reason), false),
@@ -106,7 +108,10 @@ impl<F: Frame> Gateway<F> {
             lane.hop.routers = routers;
             spread |= onward.spread;
             match snapshot.interface_at(to.bridge, onward.hop.address) {
-                Some((ix, next)) if next.router != from.router => (from, lane.speaker) = (next, Some(ix)),
+                Some((ix, next)) if next.router != from.router => {
+                    self.note(|_| Step::Interface(ix));
+                    (from, lane.speaker) = (next, Some(ix));
+                }
                 _ => return (self.towards(snapshot, now, onward.hop, to, lane), spread),
             }
             packet.hops -= 1;
@@ -115,7 +120,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// The next hop of a packet that came in by an interface, or what else becomes of it.
-    fn onward(&self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
+    fn onward(&mut self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
         let Packet { source, destination, hops } = packet;
         let martian = Err(Decision::Drop(DropReason::Martian));
         if !is_a_hosts(source) || !is_a_hosts(destination) || from.addresses.iter().any(|own| own.is_all_of(source)) {
@@ -123,6 +128,7 @@ impl<F: Frame> Gateway<F> {
         }
         let ours = |target| matches!(target, Some((_, Target::Local(_))));
         let found = snapshot.route(from.router, destination);
+        self.note(|_| Step::Route { router: from.router, to: destination, found });
         if ours(found) || destination == from.link_local() {
             return Err(Decision::Gateway);
         }
@@ -146,6 +152,7 @@ impl<F: Frame> Gateway<F> {
                 Onward { hop, spread: hops.len() > 1 }
             }
         };
+        self.note(|_| Step::NextHop { interface: onward.hop.interface, address: onward.hop.address });
         let to = snapshot.interface(onward.hop.interface);
         let to = to.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
         if to.addresses.iter().any(|own| own.is_all_of(onward.hop.address)) {
@@ -182,12 +189,18 @@ impl<F: Frame> Gateway<F> {
     /// How a packet goes to its next hop.
     fn towards(&mut self, snapshot: &Snapshot, now: Time, hop: NextHop, to: &Interface, lane: &mut Parsed) -> Decision {
         let net = Net { bridge: to.bridge, interface: hop.interface };
+        if F::TRACED {
+            self.note_owner(snapshot, to.bridge, hop.address, now);
+        }
         let mac = match self.find_host(snapshot, net, hop.address, now) {
             Ok(mac) => mac,
             Err(decision) => return decision,
         };
         (lane.hop.to, lane.hop.from) = (mac_key(to.bridge, mac), to.mac.to_bits());
         let leaving = leaving(snapshot, lane);
+        if F::TRACED {
+            self.note_lookup(snapshot, &leaving, now);
+        }
         match self.decide(snapshot, &leaving, now.seconds()) {
             Decision::Forward(place) => {
                 if place.peer().is_some() {
@@ -208,6 +221,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if F::TRACED {
+            self.note_towards(turn.snapshot, place);
+        }
         let slot = match self.way(turn.snapshot, turn.now, turn.stamp, place, p.inner.flow) {
             Ok(slot) => slot,
             Err(reason) => return self.refuse(turn.port, frame, reason),

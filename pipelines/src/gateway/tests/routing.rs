@@ -6,16 +6,16 @@ use crate::tables::{Interface, InterfaceIx, NextHop, NextHopsIx, Prefix, RouterI
 use crate::wire::{ArpOperation, Icmp, IcmpType, Ipv4, Vxlan};
 use core::net::IpAddr;
 
-const ROUTER: RouterIx = RouterIx(1);
-const RED_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
-const BLUE_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 2]);
+pub(super) const ROUTER: RouterIx = RouterIx(1);
+pub(super) const RED_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
+pub(super) const BLUE_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 2]);
 const OTHER_DVR: MacAddr = MacAddr([2, 0, 0x5e, 1, 0, 2]);
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn prefix(text: &str) -> Prefix {
+pub(super) fn prefix(text: &str) -> Prefix {
     let (address, len) = text.split_once('/').expect("a prefix");
     Prefix { address: ip(address), len: len.parse().expect("a length") }
 }
@@ -34,7 +34,7 @@ fn interface(bridge: BridgeId, mac: MacAddr, addresses: &[&str]) -> Interface {
 }
 
 /// Red is 10.0.0.0/24 with the gateway 10.0.0.254, blue 10.0.1.0/24 with 10.0.1.254; another gateway has a DVR MAC.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut w = World::new();
     let settings = RouterSettings { mss_clamp: false, icmp_limit: 100 };
     w.snapshot.set_router(ROUTER, Some(settings));
@@ -48,7 +48,7 @@ fn world() -> World {
 }
 
 /// A UDP datagram between two addresses, from its IP header on.
-fn packet(from: &str, to: &str, ttl: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet(from: &str, to: &str, ttl: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = udp4(0, payload);
     let (IpAddr::V4(from), IpAddr::V4(to)) = (ip(from), ip(to)) else { panic!("IPv4") };
     bytes[8] = ttl;
@@ -73,7 +73,7 @@ fn announce(w: &mut World, vid: u16, mac: MacAddr, address: &str) {
 }
 
 /// A frame's parts behind a tag: MACs, VLAN identifier and packet.
-fn tagged(bytes: &[u8]) -> (MacAddr, MacAddr, u16, &[u8]) {
+pub(super) fn tagged(bytes: &[u8]) -> (MacAddr, MacAddr, u16, &[u8]) {
     let mac = |at: usize| MacAddr(bytes[at..at + 6].try_into().expect("6"));
     assert_eq!(bytes[12..14], [0x81, 0]);
     (mac(0), mac(6), u16::from_be_bytes([bytes[14], bytes[15]]) & 0xfff, &bytes[18..])
