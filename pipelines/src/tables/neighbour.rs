@@ -320,6 +320,13 @@ impl<L: Link> NeighbourTable<L> {
         Some((number, news))
     }
 
+    /// Takes over that a neighbour does not answer.
+    pub(crate) fn fail(&mut self, number: u32, now: Time) {
+        self.turn(number, NeighbourState::Failed);
+        let entry = &mut self.entries[number as usize];
+        (entry.attempts, entry.due) = (0, now + FAILED);
+    }
+
     /// The MAC of a neighbour that is believed.
     pub(crate) fn mac(&self, link: u16, address: IpAddr) -> Option<MacAddr> {
         let entry = &self.entries[self.find(link, address)? as usize];
