@@ -15,6 +15,7 @@ mod facts;
 mod outcome;
 mod rules;
 mod spread;
+mod trace;
 mod watch;
 
 use outcome::meaning;

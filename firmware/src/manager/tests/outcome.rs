@@ -293,5 +293,5 @@ fn the_reference_is_exact() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 15);
+    assert_eq!(compared, 17);
 }
