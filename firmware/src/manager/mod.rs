@@ -231,8 +231,11 @@ impl Manager {
 
     fn list(&mut self, list: &List) -> Result<Page, Error> {
         let kind = pages::kind(list.of);
-        if kind.is_none() {
-            pages::no_routing(list)?;
+        match list.of {
+            // Hosts that routers know are of a router.
+            Noun::Neighbour => pages::no_view(list)?,
+            _ if kind.is_none() => pages::no_routing(list)?,
+            _ => {}
         }
         match (kind, list.of) {
             (Some(kind), _) => pages::objects(&self.configuration, kind, list),
@@ -248,6 +251,8 @@ impl Manager {
     fn list_neighbours(&mut self, list: &List) -> Result<Page, Error> {
         let limit = pages::limit(list)?;
         pages::no_facts(list)?;
+        pages::bridge(self.configuration.desired(), list)?;
+        pages::named_router(self.configuration.desired(), list)?;
         let after = list.after.as_deref().map(str::parse::<usize>).transpose();
         let after = after
             .map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;

@@ -13,6 +13,8 @@ use weir_pipelines::wire::MacAddr;
 mod claims;
 mod facts;
 mod outcome;
+mod routing;
+mod routing_rules;
 mod rules;
 mod spread;
 mod trace;

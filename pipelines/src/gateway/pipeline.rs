@@ -9,7 +9,7 @@ use super::decide::Decision;
 use super::flap::Movers;
 use super::hosts::{HOSTS_SHARE, Waiting};
 use super::learn::Fact;
-use super::meter::Meter;
+use super::meter::{Class, Meter};
 use super::notice::{Notice, Notices};
 use super::parse::Routed;
 use super::parse::{Note, Parsed};
@@ -368,10 +368,14 @@ impl<F: Frame> Gateway<F> {
             if F::TRACED {
                 self.note_lookup(snapshot, lane, now);
             }
+            let dvr = lane.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(lane.from));
+            if let (Decision::Flood(Class::Unknown), true) = (lane.decision, dvr) {
+                self.dress(snapshot, &burst[n], lane);
+            }
             if let Decision::Forward(place) = lane.decision {
-                let dvr = lane.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(lane.from));
                 if dvr {
-                    lane.decision = self.deliver_new(snapshot, &burst[n], lane, place);
+                    lane.decision = self.deliver(snapshot, lane, place);
+                    self.dress(snapshot, &burst[n], lane);
                 }
                 if settled && !(dvr && lane.gate.is_several()) {
                     let stamp = self.flow_stamp(stamp, lane.bridge);

@@ -8,7 +8,7 @@ use super::counters::{DropReason, Event};
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
 use super::trace::Step;
-use crate::tables::{RouterIx, RouterSettings, Snapshot};
+use crate::tables::{Interface, RouterIx, RouterSettings, Snapshot};
 use crate::wire::{
     EtherType, EthernetHeader, IcmpError, Ipv4, Ipv6, MAX_ERROR4, MAX_ERROR6, MacAddr, TrafficClass, may_cause_error4,
     may_cause_error6, write_error4, write_error6,
@@ -92,8 +92,7 @@ impl<F: Frame> Gateway<F> {
         let snapshot = turn.snapshot;
         let at = usize::from(p.rest_at) + 2;
         let Some(between) = between(snapshot, frame.head().get(at..).unwrap_or(&[]), p) else { return };
-        let interface = snapshot.interface_with(p.bridge, MacAddr::from_bits(p.to)).map(|(_, interface)| interface);
-        let Some(router) = interface.map(|interface| interface.router) else { return };
+        let Some(router) = speaker(snapshot, p).map(|interface| interface.router) else { return };
         let Some(settings) = snapshot.router(router).map(|router| router.settings) else { return };
         let Some(back) = self.back(snapshot, p) else { return };
         if !self.rates.may_tell(router, &settings, turn.now) {
@@ -129,9 +128,17 @@ impl<F: Frame> Gateway<F> {
     }
 }
 
+/// The interface that a packet came to its router by.
+fn speaker<'a>(snapshot: &'a Snapshot, p: &Parsed) -> Option<&'a Interface> {
+    match p.speaker {
+        Some(ix) => snapshot.interface(ix),
+        None => snapshot.interface_with(p.bridge, MacAddr::from_bits(p.to)).map(|(_, interface)| interface),
+    }
+}
+
 /// From which address of the interface, and to whom, a packet's error goes, if it may cause one.
 fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed) -> Option<Between> {
-    let (_, interface) = snapshot.interface_with(p.bridge, MacAddr::from_bits(p.to))?;
+    let interface = speaker(snapshot, p)?;
     match p.inner.ip_version {
         4 if may_cause_error4(packet) => {
             let to = Ipv4::parse_head(packet, usize::MAX).ok()?.source();

@@ -147,6 +147,8 @@ pub(super) struct Routing {
     pub(super) dvr_macs: Arc<DvrMacs>,
     /// The interfaces that advertise themselves, in order.
     advertising: Arc<Vec<InterfaceIx>>,
+    /// In which generation each interface became what it is.
+    since: super::cow::CowVec<u64>,
 }
 
 impl Routing {
@@ -158,6 +160,7 @@ impl Routing {
             routes: super::route::RouteTable::new(secret),
             dvr_macs: Arc::default(),
             advertising: Arc::default(),
+            since: super::cow::CowVec::new(),
         }
     }
 }
@@ -209,6 +212,11 @@ impl Snapshot {
         self.interfaces_of(bridge).find(|(_, interface)| interface.has(address))
     }
 
+    /// In which generation an interface became what it is.
+    pub(crate) fn interface_since(&self, ix: InterfaceIx) -> u64 {
+        self.routing.since.get(ix.index()).copied().unwrap_or(0)
+    }
+
     /// The interfaces that advertise themselves.
     pub fn advertising(&self) -> &[InterfaceIx] {
         &self.routing.advertising
@@ -252,6 +260,7 @@ impl Snapshot {
     /// [`Full`]: the snapshot is not to be used.
     pub fn set_interface(&mut self, ix: InterfaceIx, interface: Option<Interface>) -> Result<(), Full> {
         let new = interface.map(Arc::new);
+        *self.routing.since.get_mut(ix.index()) = self.generation;
         let before = core::mem::replace(self.routing.interfaces.get_mut(ix.index()), new.clone());
         if let Some(old) = before {
             for (prefix, target) in own_routes(ix, &old) {

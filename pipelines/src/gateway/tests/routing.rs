@@ -125,6 +125,10 @@ fn into_a_tunnel_it_carries_the_dvr_mac_and_what_comes_from_another_gateway_is_n
         assert_eq!((to, from, vid, came[8]), (host(3), RED_GATE, 100, 7));
     }
     assert_eq!(w.gateway.macs().len(), macs);
+    // So it is to a host whose place is not known.
+    let inner = frame(host(4), OTHER_DVR, None, EtherType::IPV4, &packet("10.0.1.2", "10.0.0.4", 7, b"y"));
+    let out = w.send(WAN, &vxlan(10_000, &inner));
+    assert_eq!((out.len(), tagged(&out[0].1).1, &out[1].1[6..12]), (2, RED_GATE, &RED_GATE.0[..]));
     // From a VLAN it is nobody's.
     w.send(LAN, &frame(host(3), OTHER_DVR, Some(100), EtherType::IPV4, &packet("10.0.1.2", "10.0.0.3", 7, b"y")));
     assert_eq!(w.dropped(LAN, DropReason::SourceMac), 1);
@@ -306,4 +310,69 @@ fn equal_next_hops_share_the_flows_and_those_of_one_that_fails_go_on_by_the_othe
         assert!(*old == new || *old == host(13) && new != host(13));
     }
     assert!(w.counters().counted(Event::HostAsked) == 0);
+}
+
+#[test]
+fn routers_of_one_gateway_route_to_each_other_and_each_takes_a_hop() {
+    let mut w = world();
+    // The second router is 10.0.1.253 on the blue bridge, and has 10.7.0.0/16 beyond 10.0.1.9 there.
+    let second = RouterIx(2);
+    w.snapshot.set_router(second, Some(RouterSettings { mss_clamp: false, icmp_limit: 100 }));
+    let gate = MacAddr([2, 0, 0x5e, 0, 0, 3]);
+    let blue = Interface { router: second, ..interface(BLUE, gate, &["10.0.1.253/24"]) };
+    w.snapshot.set_interface(InterfaceIx(2), Some(blue)).expect("room");
+    for (n, router, interface, via) in [(0, ROUTER, 1, "10.0.1.253"), (1, second, 2, "10.0.1.9")] {
+        let hop = NextHop { interface: InterfaceIx(interface), address: ip(via) };
+        w.snapshot.set_next_hops(NextHopsIx(n), Some(&[hop]));
+        w.snapshot.set_route(router, prefix("10.7.0.0/16"), Some(Target::Via(NextHopsIx(n)))).expect("room");
+    }
+    w.snapshot.generation += 1;
+    announce(&mut w, 200, host(9), "10.0.1.9");
+    for _ in 0..2 {
+        let sent = frame(RED_GATE, host(1), Some(100), EtherType::IPV4, &packet("10.0.0.1", "10.7.0.1", 9, b"x"));
+        let out = w.send(LAN, &sent);
+        assert_eq!(out.len(), 1);
+        let (to, from, vid, came) = tagged(&out[0].1);
+        assert_eq!((to, from, vid, came[8]), (host(9), gate, 200, 7));
+    }
+    let sent = frame(RED_GATE, host(1), Some(100), EtherType::IPV4, &packet("10.0.0.1", "10.7.0.1", 2, b"x"));
+    let out = w.send(LAN, &sent);
+    let (to, _, _, came) = tagged(&out[0].1);
+    let (header, message) = Ipv4::parse(came).expect("IPv4");
+    assert_eq!((to, IpAddr::from(header.source()), message[0]), (host(1), ip("10.0.1.253"), 11));
+}
+
+#[test]
+fn a_router_advertises_itself_when_it_is_new_from_time_to_time_and_when_asked() {
+    let mut w = world();
+    let advertise = crate::tables::Advertise { interval: 10, lifetime: 1800, managed: false, other: true };
+    let red = Interface { advertise: Some(advertise), ..interface(RED, RED_GATE, &["2001:db8:1::fe/64"]) };
+    w.snapshot.generation += 1;
+    w.snapshot.set_interface(InterfaceIx(0), Some(red)).expect("room");
+    let out = w.tick(1);
+    let source = |(port, bytes): &(PortId, Vec<u8>)| match *port {
+        WAN => tunnelled(bytes).2,
+        _ => MacAddr(bytes[6..12].try_into().expect("6")),
+    };
+    let sources: Vec<_> = out.iter().map(source).collect();
+    assert_eq!(sources, [RED_GATE, RED_GATE, LAN_MAC], "VLAN, untagged, and from the DVR MAC into the tunnel");
+    let later: usize = (0..400).map(|_| w.tick(100).len()).sum();
+    assert!((3 * 4..=3 * 9).contains(&later), "{later} in 40 seconds");
+    let (asker, group) = (core::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), crate::wire::ALL_ROUTERS);
+    let mut ask = vec![0; 48];
+    ask[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 58, 255]);
+    ask[8..24].copy_from_slice(&asker.octets());
+    ask[24..40].copy_from_slice(&group.octets());
+    ask[40] = 133;
+    let sum = Sum::pseudo_ipv6(asker, group, IpProtocol::ICMPV6, 8).with(&ask[40..]).finish();
+    ask[42..44].copy_from_slice(&sum.to_be_bytes());
+    let group = crate::wire::multicast_mac(group);
+    let out = w.send(LAN, &frame(group, host(1), Some(100), EtherType::IPV6, &ask));
+    assert_eq!(out.len(), 1, "the answer, and nothing is flooded");
+    let (to, from, vid, came) = tagged(&out[0].1);
+    assert_eq!((out[0].0, to, from, vid, came[40], came[45]), (LAN, host(1), RED_GATE, 100, 134, 0x40));
+    // Another gateway's is not for these hosts.
+    let other = came.to_vec();
+    w.send(WAN, &vxlan(10_000, &frame(group, OTHER_DVR, None, EtherType::IPV6, &other)));
+    assert_eq!(w.dropped(WAN, DropReason::RouterElsewhere), 1);
 }
