@@ -42,13 +42,7 @@ impl<F: Frame> Gateway<F> {
                     return self.refuse(turn.port, frame, DropReason::PeerGone);
                 };
                 self.counters.count(Event::EchoAnswered);
-                let lane = Parsed {
-                    to: p.from,
-                    from: self.mac_at(turn.snapshot, p, back),
-                    ecn: None,
-                    routed: Routed::No,
-                    ..*p
-                };
+                let lane = Parsed { to: p.from, from: self.mac_at(turn.snapshot, p, back), routed: Routed::No, ..*p };
                 self.forward(turn, frame, &lane, back);
             }
             Ok(Answer::Refer(error)) => self.refer(turn, frame, p, error, DropReason::PortUnreachable),
