@@ -135,6 +135,12 @@ impl<F: Frame> Gateway<F> {
         if is_of_the_link(source) || is_of_the_link(destination) || ours(snapshot.route(from.router, source)) {
             return martian;
         }
+        // To all of a net: nothing may be said about that either (RFC 1812 §4.3.2.7), whatever hops it has left.
+        if let Some((_, Target::Connected(ix))) = found
+            && snapshot.interface(ix).is_some_and(|to| to.addresses.iter().any(|own| own.is_all_of(destination)))
+        {
+            return martian;
+        }
         if hops <= 1 {
             return Err(Decision::Refer(IcmpError::TimeExceeded, DropReason::TtlExceeded));
         }
@@ -155,9 +161,6 @@ impl<F: Frame> Gateway<F> {
         self.note(|_| Step::NextHop { interface: onward.hop.interface, address: onward.hop.address });
         let to = snapshot.interface(onward.hop.interface);
         let to = to.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
-        if to.addresses.iter().any(|own| own.is_all_of(onward.hop.address)) {
-            return martian;
-        }
         let passes = |interface: &Interface| !interface.external || interface.pass_without_nat;
         if !passes(from) || !passes(to) {
             return Err(Decision::Refer(IcmpError::Prohibited, DropReason::Prohibited));
