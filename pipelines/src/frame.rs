@@ -24,6 +24,10 @@ pub type Burst<F> = heapless::Vec<F, BURST>;
 /// One frame, from its destination MAC to the end of its payload, in one or several segments. Dropping it frees it.
 #[expect(clippy::len_without_is_empty, reason = "no frame is empty")]
 pub trait Frame: Sized {
+    /// Whether the steps that it takes can be written down ([`crate::gateway::trace()`]). Not a device's: where it is false, nothing of
+    /// that is compiled.
+    const TRACED: bool = false;
+
     /// Length of the whole frame, bytes.
     fn len(&self) -> usize;
 

@@ -19,6 +19,7 @@ pub mod rules;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 pub mod translate;
 pub mod views;
 pub mod watch;
@@ -196,6 +197,10 @@ impl Manager {
             Call::Stats {} => self.stats().map(|stats| Answer::Stats(Box::new(stats))),
             Call::Watch(watch) => self.watch(watch),
             Call::Clear(clear) => self.clear(&clear).map(Answer::Cleared),
+            Call::Trace(wanted) => {
+                let traced = trace::answer(&self.configuration, &mut self.crew, &self.limits, &wanted);
+                traced.map(|traced| Answer::Traced(Box::new(traced)))
+            }
         }
     }
 
@@ -226,8 +231,11 @@ impl Manager {
 
     fn list(&mut self, list: &List) -> Result<Page, Error> {
         let kind = pages::kind(list.of);
-        if kind.is_none() {
-            pages::no_routing(list)?;
+        match list.of {
+            // Hosts that routers know are of a router.
+            Noun::Neighbour => pages::no_view(list)?,
+            _ if kind.is_none() => pages::no_routing(list)?,
+            _ => {}
         }
         match (kind, list.of) {
             (Some(kind), _) => pages::objects(&self.configuration, kind, list),
@@ -243,6 +251,8 @@ impl Manager {
     fn list_neighbours(&mut self, list: &List) -> Result<Page, Error> {
         let limit = pages::limit(list)?;
         pages::no_facts(list)?;
+        pages::bridge(self.configuration.desired(), list)?;
+        pages::named_router(self.configuration.desired(), list)?;
         let after = list.after.as_deref().map(str::parse::<usize>).transpose();
         let after = after
             .map_err(|e| fault(code::INVALID_PARAMS, e.to_string(), "after", list.after.as_deref().unwrap_or("")))?;

@@ -6,7 +6,7 @@
 
 mod routing;
 
-pub use routing::no_routing;
+pub use routing::{named_router, no_routing, no_view};
 
 use super::batch::fault;
 use super::configuration::Configuration;

@@ -13,8 +13,11 @@ use weir_pipelines::wire::MacAddr;
 mod claims;
 mod facts;
 mod outcome;
+mod routing;
+mod routing_rules;
 mod rules;
 mod spread;
+mod trace;
 mod watch;
 
 use outcome::meaning;

@@ -1,19 +1,23 @@
 //! The desired state on disk, in one redb file.
 //!
 //! Owns: that what was acknowledged is there at the next start, whole, whatever happened in between; or that the start
-//! says exactly what is wrong. A batch is one durable transaction that writes what changed, and of endpoints the
+//! says exactly what is wrong. A batch is one durable transaction that writes what changed, and of endpoints and routes the
 //! [`rows`] that they are in. Refuses a file of another format, and one with an object it does not understand: never
 //! half a state.
 //!
-//! Format 1 had endpoints among the objects. It is read, and the first batch turns it into format 2.
+//! Format 1 had endpoints among the objects, and format 2 no routes. They are read, and the first batch turns them into
+//! format 3: who knows only the former ones must not take a state with routes for one without.
 
+mod endpoints;
+mod routes;
 mod rows;
 
 use crate::manager::batch::Change;
 use crate::manager::desired::Desired;
 use crate::manager::key::ObjectKey;
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableHandle,
+    WriteTransaction,
 };
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -21,17 +25,23 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use weir_api::object::{Kind, Object};
 
-/// `KIND ID` → the object as JSON. Endpoints are not among them.
+/// `KIND ID` → the object as JSON. Endpoints and routes are not among them.
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
-/// [`rows::key`] → some endpoints of a bridge.
+/// [`endpoints::key`] → some endpoints of a bridge.
 const ENDPOINTS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("endpoints");
+/// [`routes::key`] → some routes of a router.
+const ROUTES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("routes");
 /// `format` and `generation`.
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// The format that this version writes.
-const FORMAT: u64 = 2;
-/// The format that it reads, too.
-const FORMER: u64 = 1;
-/// So many endpoints are handed out at one time, and a row more.
+const FORMAT: u64 = 3;
+/// The first format that there was; it and those since are read, too.
+const FIRST: u64 = 1;
+/// The first with rows of endpoints.
+const WITH_ENDPOINTS: u64 = 2;
+/// The first with rows of routes.
+const WITH_ROUTES: u64 = 3;
+/// So many endpoints or routes are handed out at one time, and a row more.
 const PART: usize = 1 << 17;
 /// The file's name in the state directory.
 pub const FILE: &str = "state.redb";
@@ -127,9 +137,9 @@ impl Store {
     fn begin_with(&mut self) -> Result<u64, StoreError> {
         let (format, generation) = self.meta().map_err(|e| self.error(e))?;
         match format {
-            Some(format @ (FORMER | FORMAT)) => self.format = format,
+            Some(format @ FIRST..=FORMAT) => self.format = format,
             Some(other) => {
-                let what = format!("format {other}; this version of weir reads formats {FORMER} and {FORMAT} only");
+                let what = format!("format {other}; this version of weir reads formats {FIRST} to {FORMAT} only");
                 return Err(self.error(what));
             }
             None => {
@@ -153,6 +163,7 @@ impl Store {
         write.open_table(META)?.insert("format", FORMAT)?;
         write.open_table(OBJECTS)?;
         write.open_table(ENDPOINTS)?;
+        write.open_table(ROUTES)?;
         write.commit()?;
         Ok(())
     }
@@ -172,15 +183,30 @@ impl Store {
         let database = self.database().map_err(|e| self.error(e))?;
         let read = database.begin_read().map_err(|e| self.error(e))?;
         each(self.objects(&read)?)?;
-        let table = match read.open_table(ENDPOINTS) {
-            Err(redb::TableError::TableDoesNotExist(_)) if self.format == FORMER => return Ok(()),
-            table => table.map_err(|e| self.error(e))?,
-        };
+        if self.format >= WITH_ENDPOINTS {
+            self.read_rows(&read, ENDPOINTS, endpoints::decode, &mut each)?;
+        }
+        if self.format >= WITH_ROUTES {
+            self.read_rows(&read, ROUTES, routes::decode, &mut each)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a table of rows, and hands out its objects part by part.
+    fn read_rows<E: From<StoreError>>(
+        &self,
+        read: &ReadTransaction,
+        table: TableDefinition<'_, &'static [u8], &'static [u8]>,
+        decode: impl Fn(&[u8], &[u8], &mut Vec<Object>) -> Result<(), String>,
+        each: &mut impl FnMut(Vec<Object>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let of = table.name();
+        let table = read.open_table(table).map_err(|e| self.error(e))?;
         let mut part = Vec::new();
         for row in table.iter().map_err(|e| self.error(e))? {
             let (key, value) = row.map_err(|e| self.error(e))?;
-            rows::decode(key.value(), value.value(), |endpoint| part.push(endpoint)).map_err(|why| {
-                self.error(format!("the endpoints {} are not understood: {why}", key.value().escape_ascii()))
+            decode(key.value(), value.value(), &mut part).map_err(|why| {
+                self.error(format!("the {of} {} are not understood: {why}", key.value().escape_ascii()))
             })?;
             if part.len() >= PART {
                 each(std::mem::replace(&mut part, Vec::with_capacity(PART + PART / 8)))?;
@@ -189,7 +215,7 @@ impl Store {
         each(part)
     }
 
-    /// What is not in the table of endpoints.
+    /// What is not in a table of rows.
     fn objects(&self, read: &ReadTransaction) -> Result<Vec<Object>, StoreError> {
         let table = read.open_table(OBJECTS).map_err(|e| self.error(e))?;
         let mut by_kind: [Vec<Object>; Kind::ALL.len()] = Default::default();
@@ -239,6 +265,10 @@ impl Store {
         let write = self.begin()?;
         self.write_objects(&write, changes, state)?;
         self.write_endpoints(&write, changes, state)?;
+        let mut table = write.open_table(ROUTES)?;
+        let touched = routes::touched(changes, state);
+        write_rows(&mut table, &touched, |row, out| routes::encode(row, state, out), routes::key)?;
+        drop(table);
         let mut meta = write.open_table(META)?;
         meta.insert("format", FORMAT)?;
         meta.insert("generation", generation)?;
@@ -248,12 +278,12 @@ impl Store {
     }
 
     fn write_objects(&self, write: &WriteTransaction, changes: &[Change], state: &Desired) -> Result<(), redb::Error> {
-        let objects = changes.iter().filter(|c| !matches!(c.key, ObjectKey::Endpoint(..)));
+        let objects = changes.iter().filter(|c| !matches!(c.key, ObjectKey::Endpoint(..) | ObjectKey::Route(..)));
         // Neighbours in the file are written one after the other.
         let mut rows: Vec<_> = objects.map(|c| (c.key.to_string(), c)).collect();
         rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let mut table = write.open_table(OBJECTS)?;
-        if self.format == FORMER {
+        if self.format < WITH_ENDPOINTS {
             table.retain(|key, _| !key.starts_with("endpoint "))?;
         }
         let mut json = Vec::new();
@@ -277,19 +307,30 @@ impl Store {
         state: &Desired,
     ) -> Result<(), redb::Error> {
         let mut table = write.open_table(ENDPOINTS)?;
-        let mut row = Vec::new();
-        let rows = if self.format == FORMER { rows::all(state) } else { rows::touched(changes, state) };
-        for place in rows {
-            rows::encode(place, state, &mut row).map_err(redb::Error::Io)?;
-            let key = rows::key(place);
-            if row.is_empty() {
-                table.remove(key.as_slice())?;
-            } else {
-                table.insert(key.as_slice(), row.as_slice())?;
-            }
-        }
-        Ok(())
+        let all = self.format < WITH_ENDPOINTS;
+        let rows = if all { endpoints::all(state) } else { endpoints::touched(changes, state) };
+        write_rows(&mut table, &rows, |row, out| endpoints::encode(row, state, out), endpoints::key)
     }
+}
+
+/// Writes rows, and takes those out that have no members any more.
+fn write_rows<R: Copy>(
+    table: &mut redb::Table<'_, &[u8], &[u8]>,
+    rows: &[R],
+    encode: impl Fn(R, &mut Vec<u8>) -> std::io::Result<()>,
+    key: impl Fn(R) -> Vec<u8>,
+) -> Result<(), redb::Error> {
+    let mut row = Vec::new();
+    for place in rows {
+        encode(*place, &mut row).map_err(redb::Error::Io)?;
+        let key = key(*place);
+        if row.is_empty() {
+            table.remove(key.as_slice())?;
+        } else {
+            table.insert(key.as_slice(), row.as_slice())?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes an empty store, under another name until it is whole: who is killed on the way leaves nothing that the next

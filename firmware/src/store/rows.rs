@@ -1,145 +1,107 @@
-//! Endpoints on disk: many of them in a row.
+//! Many small objects of one owner in a row: a bridge's endpoints, a router's routes.
 //!
-//! Owns: which row an endpoint is in, and what a row looks like. There may be a million endpoints, and a row of its own
-//! for each would cost more than all else that an `apply` does with it. Refuses, on reading, whatever it would not have
-//! written: each row has a checksum, and its endpoints must be those that belong there.
+//! Owns: which row an object is in. There may be a million of them, and a row of its own for each would cost more than all
+//! else that an `apply` does with it. What a row looks like is its kind's; refused, on reading, is whatever would not have
+//! been written: each row has a checksum, and its members must be those that belong there.
 //!
-//! The endpoints of a bridge, in the order of their MACs, are parted before every MAC that [`begins_row`]: before one in
-//! 64, by a hash of the MAC alone. So a change touches the row that it is in, and, if it comes or goes where a row
-//! begins, the one before; however the others came about.
+//! The members of an owner, in their order, are parted before every one that [`Member::begins_row`]: before one in 64, by a
+//! hash of it alone. So a change touches the row that it is in, and, if it comes or goes where a row begins, the one
+//! before; however the others came about.
 
-use crate::manager::batch::Change;
-use crate::manager::desired::{Desired, Host};
-use crate::manager::key::ObjectKey;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Bound;
-use weir_api::id::{Location, Mac, Name, SegmentId};
-use weir_api::object::{Endpoint, Object};
+use weir_api::id::Name;
 
-/// What tells one row from another: the bridge, and the MAC that it begins with; `None` is what comes before the first
-/// that begins one.
-pub(super) type Row<'a> = (&'a Name, Option<Mac>);
-
-/// Whether a row begins with this MAC. Part of the format.
-fn begins_row(mac: Mac) -> bool {
-    let [a, b, c, d, e, f] = mac.octets();
-    u64::from_be_bytes([0, 0, a, b, c, d, e, f]).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58 == 0
+/// What tells the objects of one owner apart.
+pub(super) trait Member: Copy + Ord + Hash {
+    /// Whether a row begins with it. Part of the format.
+    fn begins_row(self) -> bool;
 }
 
-/// The rows that a batch touches, in order: those of the state as it is now, and those that have gone.
-pub(super) fn touched<'a>(changes: &'a [Change], state: &Desired) -> Vec<Row<'a>> {
+/// One in 64, by a hash. Part of the format.
+pub(super) fn is_chosen(number: u64) -> bool {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58 == 0
+}
+
+/// What tells one row from another: the owner, and the member that it begins with; `None` is what comes before the first
+/// that begins one.
+pub(super) type Row<'a, M> = (&'a Name, Option<M>);
+
+/// A member that changed.
+pub(super) struct Touch<'a, M> {
+    pub(super) owner: &'a Name,
+    pub(super) member: M,
+    /// Whether it was there before, and is there now.
+    pub(super) stays: bool,
+}
+
+/// The rows that changes touch, in order: those of the state as it is now, and those that have gone.
+pub(super) fn touched<'a, 's, M: Member + 's, V: 's>(
+    changes: impl Iterator<Item = Touch<'a, M>>,
+    members: impl Fn(&Name) -> Option<&'s BTreeMap<M, V>>,
+) -> Vec<Row<'a, M>> {
     let mut rows = FxHashSet::default();
     // The row of the change before, from its begin to the next one's: neighbours mostly come together.
-    let mut last: Option<(Row<'a>, Option<Mac>)> = None;
-    for change in changes {
-        let ObjectKey::Endpoint(bridge, mac) = &change.key else { continue };
-        let begins = begins_row(*mac);
+    let mut last: Option<(Row<'a, M>, Option<M>)> = None;
+    for Touch { owner, member, stays } in changes {
+        let begins = member.begins_row();
         if let Some(((name, begin), end)) = last
-            && (!begins && name == bridge && begin.is_none_or(|b| b < *mac) && end.is_none_or(|e| *mac < e))
+            && (!begins && name == owner && begin.is_none_or(|b| b < member) && end.is_none_or(|e| member < e))
         {
             continue;
         }
-        let hosts = state.hosts(bridge);
+        let of_owner = members(owner);
         let begin_up_to =
-            |bound| hosts.and_then(|h| h.range((Bound::Unbounded, bound)).rev().find(|(m, _)| begins_row(**m)));
+            |bound| of_owner.and_then(|all| all.range((Bound::Unbounded, bound)).rev().find(|(m, _)| m.begins_row()));
         // Where a row began or begins to begin, the one before has become longer or shorter.
-        if begins && !(change.there && change.old.is_some()) {
-            rows.insert((bridge, begin_up_to(Bound::Excluded(*mac)).map(|(m, _)| *m)));
+        if begins && !stays {
+            rows.insert((owner, begin_up_to(Bound::Excluded(member)).map(|(m, _)| *m)));
         }
-        let begin = if begins { Some(*mac) } else { begin_up_to(Bound::Included(*mac)).map(|(m, _)| *m) };
-        let end = hosts.and_then(|h| h.range((Bound::Excluded(*mac), Bound::Unbounded)).find(|(m, _)| begins_row(**m)));
-        rows.insert((bridge, begin));
-        last = Some(((bridge, begin), end.map(|(m, _)| *m)));
+        let begin = if begins { Some(member) } else { begin_up_to(Bound::Included(member)).map(|(m, _)| *m) };
+        let behind = (Bound::Excluded(member), Bound::Unbounded);
+        let end = of_owner.and_then(|all| all.range(behind).find(|(m, _)| m.begins_row()));
+        rows.insert((owner, begin));
+        last = Some(((owner, begin), end.map(|(m, _)| *m)));
     }
     let mut rows: Vec<_> = rows.into_iter().collect();
     rows.sort_unstable();
     rows
 }
 
-/// Every row that a state may have.
-pub(super) fn all(state: &Desired) -> Vec<Row<'_>> {
-    let of_bridge = |(bridge, hosts): (_, &BTreeMap<Mac, Host>)| {
-        let begins: Vec<_> = hosts.keys().filter(|mac| begins_row(**mac)).map(|mac| (bridge, Some(*mac))).collect();
-        begins.into_iter().chain([(bridge, None)])
-    };
-    state.all_hosts().flat_map(of_bridge).collect()
+/// Every row that an owner may have.
+pub(super) fn all<'a, M: Member, V>(owner: &'a Name, members: &BTreeMap<M, V>) -> Vec<Row<'a, M>> {
+    let begins = members.keys().filter(|member| member.begins_row()).map(|member| (owner, Some(*member)));
+    begins.chain([(owner, None)]).collect()
 }
 
-/// The row's key in the table: the bridge, a slash, the MAC or six zeros.
-pub(super) fn key((bridge, begin): Row<'_>) -> Vec<u8> {
-    let mac = begin.map_or([0; 6], Mac::octets);
-    [bridge.as_str().as_bytes(), b"/", &mac].concat()
-}
-
-/// Writes a row's endpoints behind each other into `out`; nothing if it has none.
-pub(super) fn encode((bridge, begin): Row<'_>, state: &Desired, out: &mut Vec<u8>) -> std::io::Result<()> {
-    out.clear();
-    let Some(hosts) = state.hosts(bridge) else { return Ok(()) };
+/// The members of a row, in order; none if its begin is gone, whatever follows it.
+pub(super) fn of_row<M: Member, V>(members: &BTreeMap<M, V>, begin: Option<M>) -> impl Iterator<Item = (M, &V)> {
     let from = begin.map_or(Bound::Unbounded, Bound::Included);
-    let of_row =
-        hosts.range((from, Bound::Unbounded)).take_while(|(mac, _)| begin == Some(**mac) || !begins_row(**mac));
-    let mut segment = None;
-    for (mac, host) in of_row {
-        // A begin that is gone has no row, whatever follows it.
-        if out.is_empty() && begin.is_some_and(|begin| begin != *mac) {
-            return Ok(());
-        }
-        encode_host(bridge, *mac, host, &mut segment, out)?;
-    }
-    if !out.is_empty() {
-        let sum = checksum(out);
-        out.extend_from_slice(&sum.to_le_bytes());
-    }
-    Ok(())
+    let there = begin.is_none_or(|begin| members.contains_key(&begin));
+    let row = members.range((from, Bound::Unbounded)).map(|(member, value)| (*member, value));
+    row.take_while(move |(member, _)| there && (begin == Some(*member) || !member.begins_row()))
 }
 
-/// How an endpoint is written: by fields, or, with anything that fields do not have, as JSON.
-const FIELDS: u8 = 1;
-const JSON: u8 = 2;
-
-/// Its MAC; [`FIELDS`]; the length of its segment's text, 0 if that is as before, and the text; its peer; how many
-/// addresses, and these. Or its MAC; [`JSON`]; a length of four bytes, and the JSON.
-fn encode_host<'a>(
-    bridge: &Name,
-    mac: Mac,
-    host: &'a Host,
-    before: &mut Option<&'a SegmentId>,
-    out: &mut Vec<u8>,
-) -> std::io::Result<()> {
-    out.extend_from_slice(&mac.octets());
-    let Host { location, ips, allowed_pairs } = host;
-    let (Ok(count), true) = (u8::try_from(ips.len()), allowed_pairs.is_empty()) else {
-        let Host { location, ips, allowed_pairs } = host.clone();
-        let whole = Endpoint { bridge: bridge.clone(), mac, location, ips, allowed_pairs };
-        let json = serde_json::to_vec(&whole)?;
-        out.push(JSON);
-        out.extend_from_slice(&(json.len() as u32).to_le_bytes());
-        out.extend_from_slice(&json);
-        return Ok(());
-    };
-    out.push(FIELDS);
-    let Location { segment, peer } = location;
-    let at = out.len();
-    out.push(0);
-    if *before != Some(segment) {
-        write!(out, "{segment}")?;
-        // The longest has a name of 63 bytes.
-        out[at] = u8::try_from(out.len() - at - 1).map_err(std::io::Error::other)?;
-        *before = Some(segment);
+/// Whether a member can follow `before` in the row that begins with `begin`.
+pub(super) fn is_in_place<M: Member>(begin: Option<M>, before: Option<M>, member: M) -> bool {
+    match before {
+        None => begin.is_none_or(|begin| begin == member) && begin.is_some() == member.begins_row(),
+        Some(before) => before < member && !member.begins_row(),
     }
-    match peer {
-        None => out.push(0),
-        Some(peer) => encode_address(*peer, out),
-    }
-    out.push(count);
-    ips.iter().for_each(|ip| encode_address(*ip, out));
-    Ok(())
 }
 
-fn encode_address(address: IpAddr, out: &mut Vec<u8>) {
+/// Ends a row with its checksum; one of nothing stays nothing.
+pub(super) fn seal(row: &mut Vec<u8>) {
+    if !row.is_empty() {
+        let sum = checksum(row);
+        row.extend_from_slice(&sum.to_le_bytes());
+    }
+}
+
+pub(super) fn encode_address(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(v4) => {
             out.push(4);
@@ -164,30 +126,43 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 /// What is left of a row that is read.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 /// Why a row is not one.
-type Reason = String;
+pub(super) type Reason = String;
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Reason> {
+    /// A row without its checksum, which has to be right.
+    pub(super) fn open(row: &'a [u8]) -> Result<Self, Reason> {
+        let (row, sum) = row.split_last_chunk::<8>().ok_or("it ends too early")?;
+        if checksum(row) != u64::from_le_bytes(*sum) {
+            return Err("its checksum is wrong".to_owned());
+        }
+        Ok(Self(row))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], Reason> {
         let (taken, rest) = self.0.split_at_checked(n).ok_or("it ends too early")?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Reason> {
         let (taken, rest) = self.0.split_first_chunk().ok_or("it ends too early")?;
         self.0 = rest;
         Ok(*taken)
     }
 
-    fn byte(&mut self) -> Result<u8, Reason> {
+    pub(super) fn byte(&mut self) -> Result<u8, Reason> {
         self.array().map(|[byte]| byte)
     }
 
     /// An address; `None` for the byte 0.
-    fn address(&mut self) -> Result<Option<IpAddr>, Reason> {
+    pub(super) fn address(&mut self) -> Result<Option<IpAddr>, Reason> {
         Ok(match self.byte()? {
             0 => None,
             4 => Some(Ipv4Addr::from(self.array::<4>()?).into()),
@@ -197,69 +172,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Reads a row, and hands out its endpoints.
-///
-/// # Errors
-/// Why that is no row with this key.
-pub(super) fn decode(key: &[u8], value: &[u8], mut each: impl FnMut(Object)) -> Result<(), Reason> {
-    let (bridge, begin) = key.split_last_chunk::<6>().ok_or("its key is too short")?;
-    let bridge =
-        bridge.strip_suffix(b"/").and_then(|name| std::str::from_utf8(name).ok()).ok_or("its key has no name")?;
-    let bridge: Name = bridge.parse().map_err(|e| format!("its key: {e}"))?;
-    let begin = if *begin == [0; 6] { None } else { Some(Mac::try_from(*begin).map_err(|e| e.to_string())?) };
-    let (value, sum) = value.split_last_chunk::<8>().ok_or("it ends too early")?;
-    if checksum(value) != u64::from_le_bytes(*sum) {
-        return Err("its checksum is wrong".to_owned());
-    }
-    let mut rest = Reader(value);
-    let mut before = None;
-    let mut segment = None;
-    while !rest.0.is_empty() {
-        let mac = Mac::try_from(rest.array::<6>()?).map_err(|e| e.to_string())?;
-        let in_place = match before {
-            None => begin.is_none_or(|begin| begin == mac) && begin.is_some() == begins_row(mac),
-            Some(before) => before < mac && !begins_row(mac),
-        };
-        if !in_place {
-            return Err(format!("{mac} does not belong there"));
-        }
-        before = Some(mac);
-        each(Object::Endpoint(decode_host(&bridge, mac, &mut segment, &mut rest)?));
-    }
-    Ok(())
-}
-
-fn decode_host(
-    bridge: &Name,
-    mac: Mac,
-    before: &mut Option<SegmentId>,
-    rest: &mut Reader<'_>,
-) -> Result<Endpoint, Reason> {
-    match rest.byte()? {
-        JSON => {
-            let length = u32::from_le_bytes(rest.array()?);
-            let endpoint: Endpoint = serde_json::from_slice(rest.take(length as usize)?).map_err(|e| e.to_string())?;
-            if (&endpoint.bridge, endpoint.mac) != (bridge, mac) {
-                return Err(format!("under {bridge}/{mac} stands {}/{}", endpoint.bridge, endpoint.mac));
-            }
-            Ok(endpoint)
-        }
-        FIELDS => {
-            let length = rest.byte()?;
-            if length > 0 {
-                let text = std::str::from_utf8(rest.take(length.into())?).map_err(|e| e.to_string())?;
-                *before = Some(text.parse().map_err(|e: weir_api::id::IdError| e.to_string())?);
-            }
-            let segment = before.clone().ok_or("its first endpoint is on no segment")?;
-            let location = Location { segment, peer: rest.address()? };
-            if location.segment.is_tunnel() != location.peer.is_some() {
-                return Err(format!("{location} is not where {mac} can be"));
-            }
-            let count = rest.byte()?;
-            let ips = (0..count).map(|_| rest.address()?.ok_or_else(|| "an address is missing".to_owned()));
-            let ips = ips.collect::<Result<_, Reason>>()?;
-            Ok(Endpoint { bridge: bridge.clone(), mac, location, ips, allowed_pairs: Vec::new() })
-        }
-        other => Err(format!("{other} is no way to write an endpoint")),
-    }
+/// The name that a row's key begins with, and what follows the slash behind it: so many bytes.
+pub(super) fn owner<const N: usize>(key: &[u8]) -> Result<(Name, [u8; N]), Reason> {
+    let (owner, rest) = key.split_last_chunk::<N>().ok_or("its key is too short")?;
+    let owner =
+        owner.strip_suffix(b"/").and_then(|name| std::str::from_utf8(name).ok()).ok_or("its key has no name")?;
+    Ok((owner.parse().map_err(|e| format!("its key: {e}"))?, *rest))
 }

@@ -1,12 +1,13 @@
 //! Advertise: routers say that they are there (RFC 4861), from time to time and when they are asked.
 //!
 //! One worker does it by the clock: each interface has a time of its own in each period, drawn by a keyed hash, so that no state
-//! is kept and no two speak in step; the longest time between two is what the operator set. On VLANs from the gateway's MAC; into
+//! is kept and no two speak in step; the longest time between two is what the operator set, and one that is new, or changed, does it at once. On VLANs from the gateway's MAC; into
 //! tunnels from the DVR MAC, where hosts without a gateway of their own hear it, and other gateways drop it
 //! ([`super::snoop`]). Who asks is answered at its place alone.
 //! Read first: RFC 4861 §6.2, RFC 4862 §5.5.
 
 use super::counters::{DropReason, Event};
+use super::meter::Class;
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
 use super::snoop;
@@ -30,13 +31,16 @@ pub(super) struct Advertising {
     /// When this round began, and the one before.
     began: Time,
     before: Time,
+    /// Of which generation the interfaces are that were looked at in the last round, and in this.
+    known: u64,
+    generation: u64,
 }
 
 impl Advertising {
     /// At the beginning; `leads` says that this worker does it.
     pub(super) fn new(leads: bool) -> Self {
         let zero = Time::from_millis(0);
-        Self { leads, cursor: 0, began: zero, before: zero }
+        Self { leads, cursor: 0, began: zero, before: zero, known: 0, generation: 0 }
     }
 }
 
@@ -64,14 +68,16 @@ impl<F: Frame> Gateway<F> {
             return;
         }
         if self.advertising.cursor >= all.len() {
-            let began = self.advertising.began;
-            self.advertising = Advertising { cursor: 0, before: began, began: turn.now, ..self.advertising };
+            let Advertising { leads, began: before, generation: known, .. } = self.advertising;
+            let (began, generation) = (turn.now, snapshot.generation);
+            self.advertising = Advertising { leads, cursor: 0, began, before, known, generation };
         }
-        let Advertising { cursor, began, before, .. } = self.advertising;
+        let Advertising { cursor, began, before, known, .. } = self.advertising;
         for &ix in all.iter().skip(cursor).take(TURN) {
             let Some(interface) = snapshot.interface(ix) else { continue };
             let Some(advertise) = interface.advertise else { continue };
-            if !is_due(snapshot, ix, advertise, before, began) {
+            // What is new says so at once.
+            if snapshot.interface_since(ix) <= known && !is_due(snapshot, ix, advertise, before, began) {
                 continue;
             }
             let Some(bridge) = snapshot.bridge(interface.bridge) else { continue };
@@ -92,6 +98,10 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         let snapshot = turn.snapshot;
+        // As many as there may be of what is for everybody.
+        if !self.may_flood(turn, p, Class::Broadcast) {
+            return self.refuse(turn.port, frame, DropReason::Storm);
+        }
         let at = usize::from(p.rest_at) + usize::from(p.inner.ip_at);
         let packet = frame.head().get(at..p.end as usize);
         let asker = packet.and_then(snoop::ipv6_message).map(|(ip, ..)| ip.source());
@@ -101,11 +111,6 @@ impl<F: Frame> Gateway<F> {
         };
         for (_, interface) in snapshot.interfaces_of(p.bridge) {
             let Some(advertise) = interface.advertise else { continue };
-            let Some(settings) = snapshot.router(interface.router).map(|router| router.settings) else { continue };
-            if !self.rates.may_tell(interface.router, &settings, turn.now) {
-                self.counters.count(Event::IcmpLimited);
-                continue;
-            }
             self.advertise(turn, interface, advertise, back, interface.mac, asker);
         }
         self.consume(frame);

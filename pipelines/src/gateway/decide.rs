@@ -44,6 +44,16 @@ pub(super) enum Decision {
     Drop(DropReason),
 }
 
+impl Decision {
+    /// Why it goes nowhere, if it does.
+    pub(super) fn reason(self) -> Option<DropReason> {
+        match self {
+            Self::Drop(reason) | Self::Refer(_, reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
 impl<F: Frame> Gateway<F> {
     /// The step, for one frame.
     pub(super) fn decide(&self, snapshot: &Snapshot, p: &Parsed, now: u64) -> Decision {

@@ -7,6 +7,7 @@ use super::counters::{DropReason, Event};
 use super::meter::Class;
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
+use super::trace::Step;
 use crate::tables::{PeerIx, Place, PortId, SegmentIx};
 use crate::{Egress, Frame, Pool};
 
@@ -14,6 +15,10 @@ impl<F: Frame> Gateway<F> {
     /// Gives a frame to a port.
     #[inline]
     pub(super) fn send<P, E: Egress<F>>(&mut self, turn: &mut Turn<'_, P, E>, port: PortId, frame: F) {
+        if F::TRACED {
+            let length = frame.len() as u32;
+            self.note(|_| Step::Leaves { port, length });
+        }
         match turn.out.send(port, frame) {
             Ok(()) => self.counters.sent += 1,
             Err(frame) => self.refuse(turn.port, frame, DropReason::TxFull),

@@ -7,6 +7,7 @@
 use super::counters::{DropReason, Event};
 use super::parse::{self, Parsed};
 use super::pipeline::{Gateway, Turn};
+use super::rewrite::MACS;
 use super::route::hop_on;
 use crate::tables::Place;
 use crate::wire::{EtherType, Fragments, IcmpError, Piece};
@@ -15,7 +16,7 @@ use crate::{Egress, Frame, Pool};
 /// A packet is cut in so many pieces at most.
 const PIECES: usize = 64;
 /// In front of an IP header: MACs and EtherType.
-const ETHERNET: usize = 14;
+const ETHERNET: usize = MACS + 2;
 
 impl<F: Frame> Gateway<F> {
     /// Does what is to be done with a routed packet of which only `most` bytes would fit.
@@ -50,12 +51,12 @@ impl<F: Frame> Gateway<F> {
         let mut pieces = pieces.into_iter().flatten();
         let Some(first) = pieces.next() else { return self.refuse(turn.port, frame, DropReason::Truncated) };
         let payload_at = at + first.header.len();
-        let mut later = heapless::Vec::<(F, Parsed), PIECES>::new();
+        let mut later = heapless::Vec::<F, PIECES>::new();
         for piece in pieces {
             self.counters.originated += 1;
-            let made = self.make_piece(turn, &frame, p, &piece, payload_at);
-            if let Some(Err((frame, _))) = made.map(|made| later.push(made)) {
-                self.refuse(turn.port, frame, DropReason::FragmentationNeeded);
+            let made = self.make_piece(turn, &frame, &piece, payload_at);
+            if let Some(Err(piece)) = made.map(|made| later.push(made)) {
+                self.refuse(turn.port, piece, DropReason::FragmentationNeeded);
             }
         }
         self.counters.count(Event::Fragmented);
@@ -64,20 +65,14 @@ impl<F: Frame> Gateway<F> {
         }
         let lane = Parsed { to: p.hop.to, end: (payload_at + first.len) as u32, ecn: None, ..*p };
         self.forward_from(turn, frame, &lane, place, p.hop.from);
-        for (frame, lane) in later {
+        for frame in later {
+            let lane = Parsed { rest_at: MACS as u16, end: frame.len() as u32, ..lane };
             self.forward_from(turn, frame, &lane, place, p.hop.from);
         }
     }
 
-    /// A later fragment, and its lane. What cannot be made is counted.
-    fn make_piece<P, E>(
-        &mut self,
-        turn: &mut Turn<'_, P, E>,
-        frame: &F,
-        p: &Parsed,
-        piece: &Piece,
-        payload_at: usize,
-    ) -> Option<(F, Parsed)>
+    /// A later fragment. What cannot be made is counted.
+    fn make_piece<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: &F, piece: &Piece, payload_at: usize) -> Option<F>
     where
         P: Pool<Frame = F>,
         E: Egress<F>,
@@ -88,12 +83,12 @@ impl<F: Frame> Gateway<F> {
             return None;
         };
         let (before, payload) = made.head_mut().split_at_mut(ETHERNET + piece.header.len());
-        before[12..ETHERNET].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
+        before[MACS..ETHERNET].copy_from_slice(&EtherType::IPV4.0.to_be_bytes());
         before[ETHERNET..].copy_from_slice(&piece.header);
         if !frame.read(payload_at + piece.from, payload) {
             self.refuse(turn.port, made, DropReason::Truncated);
             return None;
         }
-        Some((made, Parsed { to: p.hop.to, rest_at: 12, end: len as u32, ecn: None, ..*p }))
+        Some(made)
     }
 }

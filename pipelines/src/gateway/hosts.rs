@@ -14,6 +14,7 @@ use super::notice::{Happening, Notice};
 use super::parse::{Inner, Parsed};
 use super::pipeline::{Gateway, Turn};
 use super::resolve::{ND, SHORTEST, write_arp, write_ipv6};
+use super::trace::Step;
 use crate::tables::{BridgeId, Due, NeighbourState, Net, Place, PortId, Question, Snapshot, mac_key};
 use crate::wire::{
     ArpHeader, EthernetHeader, IcmpError, MacAddr, NsPacket, NsProbe, TrafficClass, multicast_mac, solicited_node,
@@ -88,6 +89,9 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         let held = self.hosts.get_mut(number).map_or(u32::MAX, |entry| entry.held);
+        if let Some(entry) = self.hosts.entries().get(number as usize).copied() {
+            self.note(|_| Step::Waits(entry.address));
+        }
         match self.waiting.push(number, held, Waiting { port: turn.port, lane: *lane, frame }) {
             Ok(()) => {
                 if let Some(entry) = self.hosts.get_mut(number) {
@@ -202,6 +206,7 @@ impl<F: Frame> Gateway<F> {
     {
         let Some(&entry) = self.hosts.entries().get(question.neighbour as usize) else { return };
         let (snapshot, net) = (turn.snapshot, entry.link);
+        self.note(|_| Step::Asked(entry.address));
         self.counters.count(Event::HostAsked);
         if !question.to.is_broadcast() {
             let at = self.place_of(snapshot, net.bridge, question.to, turn.now.seconds());

@@ -228,7 +228,7 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// What the configuration calls a place.
-    fn whereabouts(&self, snapshot: &Snapshot, place: Place) -> Whereabouts {
+    pub(super) fn whereabouts(&self, snapshot: &Snapshot, place: Place) -> Whereabouts {
         let peer = place.peer().and_then(|ix| self.peers.peer(snapshot, ix));
         Whereabouts { segment: place.segment(), peer }
     }

@@ -28,6 +28,7 @@ mod suppress;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod tunnels;
 mod ways;
 
@@ -37,3 +38,4 @@ pub use learn::{Fact, Sighting};
 pub use meter::Class;
 pub use notice::{Happening, Notice, Whereabouts};
 pub use pipeline::{Gateway, Limits};
+pub use trace::{Belief, Headers, MAX_STEPS, Source, Step, Traced, Verdict, arriving, trace};

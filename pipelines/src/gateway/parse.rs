@@ -7,7 +7,7 @@
 use super::DropReason;
 use super::decide::Decision;
 use super::tunnels::checksum_holds;
-use crate::tables::{BridgeId, Flow, Gate, Hop, MeshId, Pair, Peer, Place, Secret};
+use crate::tables::{BridgeId, Flow, Gate, Hop, InterfaceIx, MeshId, Pair, Peer, Place, Secret};
 use crate::wire::{
     Arp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Ecn, EtherType, Icmpv6Type,
     IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp, is_extension,
@@ -15,6 +15,9 @@ use crate::wire::{
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
 pub(super) const IPV6_WALK: usize = 64;
+/// A packet goes through so many routers of this gateway's at most, one behind the other. With as many hops left or fewer, it is
+/// looked at in full.
+pub(super) const CHAIN: u8 = 4;
 /// Ports of what DHCP servers tell clients, source and destination.
 const DHCP: u32 = (DHCP_SERVER_PORT as u32) << 16 | DHCP_CLIENT_PORT as u32;
 const DHCP6: u32 = (DHCP6_SERVER_PORT as u32) << 16 | DHCP6_CLIENT_PORT as u32;
@@ -49,6 +52,8 @@ pub(super) struct Parsed {
     pub(super) addresses: [u64; 2],
     /// Of one that leaves by another bridge, or comes from another gateway: how it is written.
     pub(super) hop: Hop,
+    /// Of one for a router: by which interface of a further router it came to what became of it.
+    pub(super) speaker: Option<InterfaceIx>,
     /// Whether it leaves with the hop's source MAC wherever it does not leave in a tunnel.
     pub(super) dressed: bool,
     /// From a tunnel whose peer has no number: who that is.
@@ -280,7 +285,7 @@ impl Parsed {
     /// far as they name no VLAN, and so does its padding.
     #[inline(never)]
     pub(super) fn for_router(&mut self, rest: &[u8], secret: Secret) {
-        self.routed = Routed::Odd;
+        (self.routed, self.speaker) = (Routed::Odd, None);
         let behind_tags = usize::from(self.inner.ip_at) - 2;
         if self.inner.tagged {
             let tags = rest.get(..behind_tags).unwrap_or(&[]).as_chunks::<4>().0;
@@ -308,7 +313,7 @@ impl Parsed {
         let head = ip.first_chunk::<20>()?;
         let word = |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
         self.addresses = [word(12) << 32 | word(16), self.to];
-        if head[0] == 0x45 && head[8] > 1 && checksum_holds(head) {
+        if head[0] == 0x45 && head[8] > CHAIN && checksum_holds(head) {
             self.routed = Routed::Plain;
         }
         Some(u16::from_be_bytes([head[2], head[3]]).into())
@@ -323,7 +328,7 @@ impl Parsed {
         self.addresses = [first, secret.mix(second, self.to)];
         // Among extension headers there may be a source route, also behind a fragment's.
         let next = if head[6] == IpProtocol::FRAGMENT.0 { ip.get(40) } else { head.get(6) };
-        if head[7] > 1 && next.is_some_and(|next| !is_extension(IpProtocol(*next))) {
+        if head[7] > CHAIN && next.is_some_and(|next| !is_extension(IpProtocol(*next))) {
             self.routed = Routed::Plain;
         }
         Some(40 + u32::from(u16::from_be_bytes([head[4], head[5]])))

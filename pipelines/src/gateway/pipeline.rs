@@ -9,13 +9,14 @@ use super::decide::Decision;
 use super::flap::Movers;
 use super::hosts::{HOSTS_SHARE, Waiting};
 use super::learn::Fact;
-use super::meter::Meter;
+use super::meter::{Class, Meter};
 use super::notice::{Notice, Notices};
 use super::parse::Routed;
 use super::parse::{Note, Parsed};
 use super::refer::Rates;
 use super::resolve::Held;
 use super::snoop::Allowance;
+use super::trace::{Record, Step};
 use super::tunnels::Tunnels;
 use super::ways::Ways;
 use crate::tables::Place;
@@ -116,6 +117,8 @@ pub struct Gateway<F> {
     pub(super) refused: Burst<F>,
     /// What is known of each frame of the burst.
     lanes: Box<[Parsed]>,
+    /// What a trace writes down.
+    pub(super) record: Record,
 }
 
 impl<F: Frame> Gateway<F> {
@@ -145,6 +148,7 @@ impl<F: Frame> Gateway<F> {
             binding_offers: Allowance::new(),
             refused: Burst::new(),
             lanes: vec![Parsed::default(); BURST].into(),
+            record: Record::default(),
         }
     }
 
@@ -163,9 +167,17 @@ impl<F: Frame> Gateway<F> {
         let mut all = core::mem::take(&mut self.lanes);
         let underlay = self.underlay_of(snapshot, port);
         for (frame, lane) in burst.iter_mut().zip(all.iter_mut()) {
+            if self.is_traced() {
+                *lane = Parsed { place: Place::NOWHERE, ..Parsed::default() };
+            }
             lane.decision = self.ingress(snapshot, port, underlay, frame, lane);
+            if F::TRACED {
+                self.note_arrival(snapshot, port, frame, lane);
+            }
             if lane.decision == Decision::Open && lane.is_noted() {
                 lane.decision = self.examine(snapshot, now, port, frame, lane);
+                let (secure, refused) = (lane.secure, lane.decision.reason());
+                self.note(|_| Step::Guard { secure, refused });
             }
         }
         // There are as many lanes as a burst has frames.
@@ -192,6 +204,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if F::TRACED {
+            self.note_decision(turn.snapshot, lane, decision);
+        }
         match decision {
             Decision::Forward(place) => self.forward(turn, frame, lane, place),
             Decision::Flood(class) => self.flood(turn, frame, lane, class),
@@ -350,10 +365,17 @@ impl<F: Frame> Gateway<F> {
                 continue;
             }
             lane.decision = self.decide(snapshot, lane, seconds);
+            if F::TRACED {
+                self.note_lookup(snapshot, lane, now);
+            }
+            let dvr = lane.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(lane.from));
+            if let (Decision::Flood(Class::Unknown), true) = (lane.decision, dvr) {
+                self.dress(snapshot, &burst[n], lane);
+            }
             if let Decision::Forward(place) = lane.decision {
-                let dvr = lane.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(lane.from));
                 if dvr {
-                    lane.decision = self.deliver_new(snapshot, &burst[n], lane, place);
+                    lane.decision = self.deliver(snapshot, lane, place);
+                    self.dress(snapshot, &burst[n], lane);
                 }
                 if settled && !(dvr && lane.gate.is_several()) {
                     let stamp = self.flow_stamp(stamp, lane.bridge);
@@ -377,6 +399,9 @@ impl<F: Frame> Gateway<F> {
         black_box(near);
         let mut settled = 0;
         for n in bits(which) {
+            if F::TRACED {
+                self.note_sender(snapshot, &lanes[n], now);
+            }
             match self.learn(snapshot, &lanes[n], port, now) {
                 Ok(known) => settled |= u64::from(known) << n,
                 Err(reason) => lanes[n].decision = Decision::Drop(reason),
@@ -469,6 +494,7 @@ impl<F: Frame> Gateway<F> {
     /// Ends a frame that taught this worker something.
     #[cold]
     pub(super) fn consume(&mut self, frame: F) {
+        self.note(|_| Step::Consumed);
         self.counters.consumed += 1;
         // Freed with those that were refused.
         drop(self.refused.push(frame));
@@ -477,6 +503,7 @@ impl<F: Frame> Gateway<F> {
     /// Drops a frame for a reason.
     #[inline]
     pub(super) fn refuse(&mut self, port: PortId, frame: F, reason: DropReason) {
+        self.note(|_| Step::Dropped { port, reason });
         self.counters.drop(port, reason);
         // More than a burst only if floods are refused too: those are freed one by one.
         drop(self.refused.push(frame));

@@ -7,7 +7,8 @@
 use super::counters::{DropReason, Event};
 use super::parse::Parsed;
 use super::pipeline::{Gateway, Turn};
-use crate::tables::{RouterIx, RouterSettings, Snapshot};
+use super::trace::Step;
+use crate::tables::{Interface, RouterIx, RouterSettings, Snapshot};
 use crate::wire::{
     EtherType, EthernetHeader, IcmpError, Ipv4, Ipv6, MAX_ERROR4, MAX_ERROR6, MacAddr, TrafficClass, may_cause_error4,
     may_cause_error6, write_error4, write_error6,
@@ -91,8 +92,7 @@ impl<F: Frame> Gateway<F> {
         let snapshot = turn.snapshot;
         let at = usize::from(p.rest_at) + 2;
         let Some(between) = between(snapshot, frame.head().get(at..).unwrap_or(&[]), p, error) else { return };
-        let interface = snapshot.interface_with(p.bridge, MacAddr::from_bits(p.to)).map(|(_, interface)| interface);
-        let Some(router) = interface.map(|interface| interface.router) else { return };
+        let Some(router) = speaker(snapshot, p).map(|interface| interface.router) else { return };
         let Some(settings) = snapshot.router(router).map(|router| router.settings) else { return };
         let Some(back) = self.back(snapshot, p) else { return };
         if !self.rates.may_tell(router, &settings, turn.now) {
@@ -105,6 +105,7 @@ impl<F: Frame> Gateway<F> {
         let quoted = (p.end as usize - at).min(most - before);
         let (to, from) = (MacAddr::from_bits(p.from), MacAddr::from_bits(self.mac_at(snapshot, p, back)));
         let len = EthernetHeader::LEN + before + quoted;
+        self.note(|_| Step::Told(error));
         self.counters.count(Event::IcmpSent);
         self.originate(turn, p.bridge, (to, from), back, len, |head| {
             let Some((ethernet, packet)) = head.split_first_chunk_mut() else { return };
@@ -127,10 +128,18 @@ impl<F: Frame> Gateway<F> {
     }
 }
 
+/// The interface that a packet came to its router by.
+fn speaker<'a>(snapshot: &'a Snapshot, p: &Parsed) -> Option<&'a Interface> {
+    match p.speaker {
+        Some(ix) => snapshot.interface(ix),
+        None => snapshot.interface_with(p.bridge, MacAddr::from_bits(p.to)).map(|(_, interface)| interface),
+    }
+}
+
 /// From which address of the interface, and to whom, a packet's error goes, if it may cause one. Over IPv6, of what is sent to the
 /// router itself, from the address that it was sent to (RFC 4443 §2.2).
 fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed, error: IcmpError) -> Option<Between> {
-    let (_, interface) = snapshot.interface_with(p.bridge, MacAddr::from_bits(p.to))?;
+    let interface = speaker(snapshot, p)?;
     match p.inner.ip_version {
         4 if may_cause_error4(packet) => {
             let to = Ipv4::parse_head(packet, usize::MAX).ok()?.source();

@@ -5,6 +5,7 @@
 use super::counters::{Counters, DropReason, Event};
 use super::notice::{Happening, Notice};
 use super::pipeline::{Gateway, Turn};
+use super::trace::Step;
 use crate::tables::{Due, Neighbour, PortId, Question, Underlay};
 use crate::wire::{ArpHeader, EtherType, EthernetHeader, MacAddr, NsPacket, multicast_mac};
 use crate::{Egress, Frame, Pool};
@@ -95,6 +96,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if let Some(entry) = self.neighbours.entries().get(neighbour as usize).copied() {
+            self.note(|_| Step::Waits(entry.address));
+        }
         match self.neighbours.get_mut(neighbour) {
             Some(entry) => match self.held.push(neighbour, entry.held, (turn.port, frame)) {
                 Ok(()) => entry.held += 1,
@@ -138,6 +142,7 @@ impl<F: Frame> Gateway<F> {
         let Some(&entry) = self.neighbours.entries().get(question.neighbour as usize) else { return };
         let Some(vtep) = turn.snapshot.vtep(entry.link.vtep) else { return };
         let Some(info) = turn.snapshot.ports().get(entry.link.port.index()) else { return };
+        self.note(|_| Step::Asked(entry.address));
         let (len, event) = if entry.address.is_ipv4() { (SHORTEST, Event::ArpAsked) } else { (ND, Event::NdAsked) };
         self.counters.originated += 1;
         let Some(mut frame) = turn.pool.alloc(len) else {

@@ -38,6 +38,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if F::TRACED {
+            self.note_towards(turn.snapshot, place);
+        }
         let slot = match self.way(turn.snapshot, turn.now, turn.stamp, place, p.inner.flow) {
             Ok(slot) => slot,
             Err(reason) => return self.refuse(turn.port, frame, reason),

@@ -10,9 +10,10 @@
 
 use super::counters::DropReason;
 use super::decide::Decision;
-use super::parse::{self, Parsed, Routed};
+use super::parse::{self, CHAIN, Parsed, Routed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop::is_a_hosts;
+use super::trace::Step;
 use crate::tables::{Hop, Interface, Net, NextHop, Pair, Place, Snapshot, Target, mac_key};
 use crate::wire::{IcmpError, Ipv4, Ipv4Header, Ipv6, Ipv6Header, MacAddr, clamp_mss};
 use crate::{Egress, Frame, Pool, Time};
@@ -76,19 +77,50 @@ impl<F: Frame> Gateway<F> {
     /// The step, for one frame for a router; how it leaves stands in its lane's hop. Whether that depends on its flow.
     pub(super) fn route(&mut self, snapshot: &Snapshot, now: Time, frame: &F, lane: &mut Parsed) -> (Decision, bool) {
         let found = snapshot.interface_with(lane.bridge, MacAddr::from_bits(lane.to));
-        let Some((_, interface)) = found else { return (Decision::Drop(DropReason::NotForUs), false) };
-        let packet = match Packet::read(frame.head(), lane) {
-            Ok(packet) => packet,
-            Err(reason) => return (Decision::Drop(reason), false),
-        };
-        match self.onward(snapshot, interface, packet, lane.inner.flow) {
-            Ok(Onward { hop, spread }) => (self.towards(snapshot, now, interface, hop, lane), spread),
-            Err(decision) => (decision, false),
+        let Some((ix, interface)) = found else { return (Decision::Drop(DropReason::NotForUs), false) };
+        self.note(|_| Step::Interface(ix));
+        match Packet::read(frame.head(), lane) {
+            Ok(packet) => self.route_packet(snapshot, now, interface, packet, lane),
+            Err(reason) => (Decision::Drop(reason), false),
         }
     }
 
+    /// The same for a packet that came in by an interface. Where its next hop is another router of this gateway's, that one
+    /// routes it on.
+    fn route_packet<'a>(
+        &mut self,
+        snapshot: &'a Snapshot,
+        now: Time,
+        mut from: &'a Interface,
+        mut packet: Packet,
+        lane: &mut Parsed,
+    ) -> (Decision, bool) {
+        lane.hop = Hop { mtu: u16::MAX, ..Hop::default() };
+        let mut spread = false;
+        for routers in 1..=CHAIN {
+            let onward = match self.onward(snapshot, from, packet, lane.inner.flow) {
+                Ok(onward) => onward,
+                Err(decision) => return (decision, spread),
+            };
+            let Some(to) = snapshot.interface(onward.hop.interface) else { break };
+            lane.hop.clamp |= snapshot.router(from.router).is_some_and(|router| router.settings.mss_clamp);
+            lane.hop.mtu = lane.hop.mtu.min(to.mtu);
+            lane.hop.routers = routers;
+            spread |= onward.spread;
+            match snapshot.interface_at(to.bridge, onward.hop.address) {
+                Some((ix, next)) if next.router != from.router => {
+                    self.note(|_| Step::Interface(ix));
+                    (from, lane.speaker) = (next, Some(ix));
+                }
+                _ => return (self.towards(snapshot, now, onward.hop, to, lane), spread),
+            }
+            packet.hops -= 1;
+        }
+        (Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable), spread)
+    }
+
     /// The next hop of a packet that came in by an interface, or what else becomes of it.
-    fn onward(&self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
+    fn onward(&mut self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
         let Packet { source, destination, hops } = packet;
         let martian = Err(Decision::Drop(DropReason::Martian));
         let (found, back) = (snapshot.route(from.router, destination), snapshot.route(from.router, source));
@@ -103,6 +135,7 @@ impl<F: Frame> Gateway<F> {
         {
             return martian;
         }
+        self.note(|_| Step::Route { router: from.router, to: destination, found });
         if ours(found) || destination == from.link_local() {
             return Err(Decision::Gateway);
         }
@@ -126,11 +159,9 @@ impl<F: Frame> Gateway<F> {
                 Onward { hop, spread: hops.len() > 1 }
             }
         };
+        self.note(|_| Step::NextHop { interface: onward.hop.interface, address: onward.hop.address });
         let to = snapshot.interface(onward.hop.interface);
         let to = to.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
-        if to.addresses.iter().any(|own| own.is_all_of(onward.hop.address)) {
-            return martian;
-        }
         let passes = |interface: &Interface| !interface.external || interface.pass_without_nat;
         if !passes(from) || !passes(to) {
             return Err(Decision::Refer(IcmpError::Prohibited, DropReason::Prohibited));
@@ -160,25 +191,20 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// How a packet goes to its next hop.
-    fn towards(
-        &mut self,
-        snapshot: &Snapshot,
-        now: Time,
-        from: &Interface,
-        hop: NextHop,
-        lane: &mut Parsed,
-    ) -> Decision {
-        let unreachable = Decision::Refer(IcmpError::HostUnreachable, DropReason::HostUnreachable);
-        let Some(to) = snapshot.interface(hop.interface) else { return unreachable };
+    fn towards(&mut self, snapshot: &Snapshot, now: Time, hop: NextHop, to: &Interface, lane: &mut Parsed) -> Decision {
         let net = Net { bridge: to.bridge, interface: hop.interface };
+        if F::TRACED {
+            self.note_owner(snapshot, to.bridge, hop.address, now);
+        }
         let mac = match self.find_host(snapshot, net, hop.address, now) {
             Ok(mac) => mac,
             Err(decision) => return decision,
         };
-        let key = mac_key(to.bridge, mac);
-        let clamp = snapshot.router(from.router).is_some_and(|router| router.settings.mss_clamp);
-        lane.hop = Hop { to: key, from: to.mac.to_bits(), mtu: to.mtu, clamp };
+        (lane.hop.to, lane.hop.from) = (mac_key(to.bridge, mac), to.mac.to_bits());
         let leaving = leaving(snapshot, lane);
+        if F::TRACED {
+            self.note_lookup(snapshot, &leaving, now);
+        }
         match self.decide(snapshot, &leaving, now.seconds()) {
             Decision::Forward(place) => {
                 if place.peer().is_some() {
@@ -188,7 +214,7 @@ impl<F: Frame> Gateway<F> {
             }
             Decision::Flood(_) => Decision::RouteToAll,
             Decision::Drop(reason) => Decision::Drop(reason),
-            _ => unreachable,
+            _ => Decision::Refer(IcmpError::HostUnreachable, DropReason::HostUnreachable),
         }
     }
 
@@ -199,6 +225,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
+        if F::TRACED {
+            self.note_towards(turn.snapshot, place);
+        }
         let slot = match self.way(turn.snapshot, turn.now, turn.stamp, place, p.inner.flow) {
             Ok(slot) => slot,
             Err(reason) => return self.refuse(turn.port, frame, reason),
@@ -247,18 +276,17 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
-    /// The same for a frame that was not seen in this second: where there are several gateways, the one in whose net its destination
-    /// is.
+    /// Finds the gateway MAC that a frame of another gateway's is delivered with, in full: where there are several gateways, that of the
+    /// one in whose net its destination is.
     #[cold]
-    pub(super) fn deliver_new(&self, snapshot: &Snapshot, frame: &F, lane: &mut Parsed, place: Place) -> Decision {
-        let decision = self.deliver(snapshot, lane, place);
-        if let (Decision::Deliver(_), Some(to)) = (decision, destination(frame.head(), lane)) {
-            let covers = |interface: &Interface| interface.addresses.iter().any(|own| own.contains(to));
-            if let Some((_, interface)) = snapshot.interfaces_of(lane.bridge).find(|(_, i)| covers(i)) {
-                lane.hop.from = interface.mac.to_bits();
-            }
+    pub(super) fn dress(&self, snapshot: &Snapshot, frame: &F, lane: &mut Parsed) {
+        let to = destination(frame.head(), lane);
+        let covers =
+            |interface: &Interface| to.is_some_and(|to| interface.addresses.iter().any(|own| own.contains(to)));
+        let of_net = snapshot.interfaces_of(lane.bridge).find(|(_, interface)| covers(interface));
+        if let Some((_, interface)) = of_net.or_else(|| snapshot.interfaces_of(lane.bridge).next()) {
+            (lane.hop.from, lane.dressed) = (interface.mac.to_bits(), true);
         }
-        decision
     }
 }
 
@@ -306,13 +334,15 @@ fn is_of_the_link(address: IpAddr) -> bool {
     }
 }
 
-/// Takes a hop off, and lowers TCP's segment size to what fits `most`, if it is to be. `None` if the header is not there.
+/// Takes the routers' hops off, and lowers TCP's segment size to what fits `most`, if it is to be. `None` if the header is not there.
 #[inline(always)]
 pub(super) fn hop_on<F: Frame>(frame: &mut F, p: &Parsed, most: u16) -> Option<()> {
     let ip = frame.head_mut().get_mut(usize::from(p.rest_at) + 2..)?;
-    match p.inner.ip_version {
-        4 => Ipv4Header::decrement_ttl(ip.first_chunk_mut()?),
-        _ => Ipv6Header::decrement_hop_limit(ip.first_chunk_mut()?),
+    for _ in 0..p.hop.routers {
+        match p.inner.ip_version {
+            4 => Ipv4Header::decrement_ttl(ip.first_chunk_mut()?),
+            _ => Ipv6Header::decrement_hop_limit(ip.first_chunk_mut()?),
+        }
     }
     if p.hop.clamp {
         clamp(ip, p.inner.ip_version, most);

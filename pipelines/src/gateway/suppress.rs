@@ -16,6 +16,7 @@ use super::guard::{Title, title};
 use super::parse::{Note, Parsed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop;
+use super::trace::Step;
 use crate::tables::{BridgeId, Manners, Place, Snapshot, mac_key};
 use crate::wire::{ALL_NODES, Arp, ArpHeader, MacAddr, NaPacket, Nd, TrafficClass, multicast_mac};
 use crate::{Egress, Frame, Pool};
@@ -68,10 +69,14 @@ impl<F: Frame> Gateway<F> {
         let (Some(settings), Some(question)) = (settings, Question::read(frame.head(), p)) else {
             return self.proceed(turn, frame, p);
         };
-        if let Some((_, interface)) = turn.snapshot.interface_at(p.bridge, question.target()) {
+        if let Some((ix, interface)) = turn.snapshot.interface_at(p.bridge, question.target()) {
+            self.note(|_| Step::Interface(ix));
             let manners = Manners { router: Some(true), yields: false };
             let mac = interface.mac;
             return self.answer(turn, frame, p, &question, (mac, manners));
+        }
+        if F::TRACED {
+            self.note_owner(turn.snapshot, p.bridge, question.target(), turn.now);
         }
         match self.owner(turn.snapshot, p.bridge, question.target(), turn.now.seconds()) {
             // An address that is set aside for some may be anywhere among them until one has announced it.
@@ -92,6 +97,9 @@ impl<F: Frame> Gateway<F> {
         E: Egress<F>,
     {
         let decision = self.decide(turn.snapshot, p, turn.now.seconds());
+        if F::TRACED {
+            self.note_lookup(turn.snapshot, p, turn.now);
+        }
         self.carry_out(turn, frame, p, decision);
     }
 
@@ -152,6 +160,7 @@ impl<F: Frame> Gateway<F> {
             return self.proceed(turn, frame, p);
         }
         let back = Place::new(p.place.segment(), peer);
+        self.note(|_| Step::Answered { address: question.target(), mac });
         let mut lane = Parsed { to: p.from, from: mac_key(p.bridge, mac), ecn: None, ..*p };
         lane.inner.class = TrafficClass::default();
         let at = usize::from(p.rest_at) + usize::from(p.inner.ip_at);

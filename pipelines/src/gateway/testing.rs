@@ -1,4 +1,4 @@
-//! Frames, a pool and ports for tests: byte vectors, split into segments anywhere, with nothing hidden.
+//! Frames, a pool and ports for tests and traces: byte vectors, split into segments anywhere, with nothing hidden.
 
 use crate::tables::PortId;
 use crate::{Checksum, Egress, Frame, Pool};
@@ -38,6 +38,8 @@ impl Drop for TestFrame {
 }
 
 impl Frame for TestFrame {
+    const TRACED: bool = true;
+
     fn len(&self) -> usize {
         self.head().len() + self.later.iter().map(Vec::len).sum::<usize>()
     }

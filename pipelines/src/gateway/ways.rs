@@ -9,9 +9,10 @@
 use super::DropReason;
 use super::pipeline::Gateway;
 use super::rewrite::MACS;
+use super::trace::Step;
 use crate::tables::{
-    Encap, NEXT_HOPS, NeighbourState, NeighbourTable, Peer, PeerIx, Place, PortId, SegmentKind, Snapshot, Underlay,
-    VtepIx,
+    Encap, NEXT_HOPS, Neighbour, NeighbourState, NeighbourTable, Peer, PeerIx, Place, PortId, SegmentIx, SegmentKind,
+    Snapshot, Underlay, VtepIx,
 };
 use crate::wire::{
     EtherType, EthernetHeader, Fragment, GENEVE_PORT, GeneveHeader, IpProtocol, Ipv4Header, Ipv6Header, MacAddr,
@@ -40,6 +41,9 @@ pub(super) enum Shape {
     /// Ethernet, IPv6, GRE with key, and its MACs.
     Gre6,
 }
+
+/// The next hop of a peer whose next hop's MAC is not configured, where frames from it are made up.
+const SOMEBODY: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 
 pub(super) const UDP4: usize = 14 + 20 + 8 + 8;
 pub(super) const GRE4: usize = 14 + 20 + 8;
@@ -174,19 +178,12 @@ impl<F: Frame> Gateway<F> {
         let key = place.to_bits() | share.map_or(0, |n| n + 1) << 40;
         let mut way = Way { key, stamp, ..Way::NONE };
         match (segment.kind, place.peer()) {
-            (SegmentKind::Vlan { port, vid: None }, _) => way.behind(snapshot, port, Shape::Untagged, &[]),
-            (SegmentKind::Vlan { port, vid: Some(vid) }, _) => {
-                way.behind(snapshot, port, Shape::Tagged, &[tag(EtherType::VLAN, vid)]);
-            }
-            (SegmentKind::Qinq { port, service, outer, inner }, _) => {
-                let outer = tag(if service { EtherType::SERVICE_VLAN } else { EtherType::VLAN }, outer);
-                way.behind(snapshot, port, Shape::TwoTags, &[outer, tag(EtherType::VLAN, inner)]);
-            }
             (SegmentKind::Tunnel { encap, network, vtep }, Some(ix)) => {
                 way.bare = !segment.carry_tags;
                 self.make_tunnel(snapshot, now, &mut way, (encap, network, vtep), ix, share)?;
             }
             (SegmentKind::Tunnel { .. }, None) => return Err(DropReason::PeerGone),
+            (kind, _) => way.behind_tags(snapshot, kind),
         }
         let slot = self.ways.slot(key);
         self.ways.0[slot] = way;
@@ -230,13 +227,15 @@ impl<F: Frame> Gateway<F> {
         }
         let neighbour = self.neighbours.get_mut(number).ok_or(DropReason::NeighbourTableFull)?;
         neighbour.wanted = true;
+        let neighbour = *neighbour;
+        let Neighbour { link, address, mac, state, .. } = neighbour;
+        self.note(|_| Step::Neighbour { link, address, mac, state });
         match neighbour.state {
             NeighbourState::Permanent | NeighbourState::Reachable | NeighbourState::Stale => {}
             NeighbourState::Resolving => (way.wait, way.stamp) = (Some(number), 0),
             NeighbourState::Failed => return Err(DropReason::NextHopFailed),
         }
-        way.header[..6].copy_from_slice(&neighbour.mac.0);
-        way.ip_sum = way.header[14..34].as_chunks::<2>().0.iter().map(|w| u32::from(u16::from_be_bytes(*w))).sum();
+        way.lead_to(neighbour.mac);
         (way.shape, way.port) = (shape, vtep.port);
         // All that is in front of the inner EtherType, but for the outer Ethernet header, and that EtherType.
         way.most = port.mtu.saturating_sub(len as u16 + MACS as u16 + 2 - 14);
@@ -245,6 +244,46 @@ impl<F: Frame> Gateway<F> {
 }
 
 impl Way {
+    /// How frames from a place come here: the way of whoever sends them.
+    pub(super) fn from(snapshot: &Snapshot, ix: SegmentIx, peer: Option<IpAddr>) -> Option<Self> {
+        let mut way = Self::NONE;
+        match (snapshot.segment(ix)?.kind, peer) {
+            (SegmentKind::Tunnel { encap, network, vtep }, Some(peer)) => {
+                let ours = snapshot.vtep(vtep)?;
+                let source = configured_mac(snapshot, ours.port, peer).unwrap_or(SOMEBODY);
+                let here = Peer { vtep, encap, address: ours.address };
+                (way.shape, _) = write_header(&mut way.header, source, peer, here, network)?;
+                way.port = ours.port;
+                way.lead_to(snapshot.ports().get(ours.port.index())?.mac);
+            }
+            (SegmentKind::Tunnel { .. }, None) => return None,
+            (kind, _) => way.behind_tags(snapshot, kind),
+        }
+        (way.bare, way.most) = (false, u16::MAX);
+        Some(way)
+    }
+
+    /// Goes to a next hop; the rest of the header is there.
+    fn lead_to(&mut self, mac: MacAddr) {
+        self.header[..6].copy_from_slice(&mac.0);
+        self.ip_sum = self.header[14..34].as_chunks::<2>().0.iter().map(|w| u32::from(u16::from_be_bytes(*w))).sum();
+    }
+
+    /// A way out on a segment that is no tunnel.
+    fn behind_tags(&mut self, snapshot: &Snapshot, kind: SegmentKind) {
+        match kind {
+            SegmentKind::Vlan { port, vid: None } => self.behind(snapshot, port, Shape::Untagged, &[]),
+            SegmentKind::Vlan { port, vid: Some(vid) } => {
+                self.behind(snapshot, port, Shape::Tagged, &[tag(EtherType::VLAN, vid)]);
+            }
+            SegmentKind::Qinq { port, service, outer, inner } => {
+                let outer = tag(if service { EtherType::SERVICE_VLAN } else { EtherType::VLAN }, outer);
+                self.behind(snapshot, port, Shape::TwoTags, &[outer, tag(EtherType::VLAN, inner)]);
+            }
+            SegmentKind::Tunnel { .. } => {}
+        }
+    }
+
     /// A way out on a port behind these tags.
     fn behind(&mut self, snapshot: &Snapshot, port: PortId, shape: Shape, tags: &[[u8; 4]]) {
         (self.port, self.shape, self.bare) = (port, shape, tags.is_empty());

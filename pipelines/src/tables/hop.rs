@@ -20,6 +20,8 @@ pub(crate) struct Hop {
     pub(crate) from: u64,
     /// The most that the next hop takes, bytes of an IP packet.
     pub(crate) mtu: u16,
+    /// How many routers it goes through, each of which takes a hop off.
+    pub(crate) routers: u8,
     /// Whether TCP's segment size is to be lowered.
     pub(crate) clamp: bool,
 }
@@ -95,6 +97,7 @@ const _: () = assert!(size_of::<Entry>() == 64);
 
 const SPREAD: u64 = 1 << 40;
 const CLAMP: u64 = 1 << 41;
+const ROUTERS_AT: u32 = 56;
 const MAC: u64 = (1 << 48) - 1;
 
 /// The cache.
@@ -133,7 +136,8 @@ impl HopTable {
                 if e.out & SPREAD != 0 {
                     return Some(Known::Spread);
                 }
-                let hop = Hop { to: e.to, from: e.from & MAC, mtu: (e.from >> 48) as u16, clamp: e.out & CLAMP != 0 };
+                let (routers, clamp) = ((e.out >> ROUTERS_AT) as u8, e.out & CLAMP != 0);
+                let hop = Hop { to: e.to, from: e.from & MAC, mtu: (e.from >> 48) as u16, routers, clamp };
                 return Some(Known::Way(Place::from_bits(e.out), hop));
             }
         }
@@ -155,7 +159,7 @@ impl HopTable {
         self.0[slot] = match known {
             Known::Spread => Entry { pair, stamp, to: 0, from: 0, out: SPREAD },
             Known::Way(place, hop) => {
-                let out = place.to_bits() | if hop.clamp { CLAMP } else { 0 };
+                let out = place.to_bits() | u64::from(hop.routers) << ROUTERS_AT | if hop.clamp { CLAMP } else { 0 };
                 Entry { pair, stamp, to: hop.to, from: hop.from & MAC | u64::from(hop.mtu) << 48, out }
             }
         };
@@ -174,7 +178,7 @@ mod tests {
         let place = |segment, peer| Place::new(SegmentIx(segment), Some(PeerIx(peer)));
         let (here, there) = (place(0xf_fff0, 0xf_fff1), place(0xf_fff2, 0xf_fff3));
         let pair = Pair::new(1 << 48 | 5, [6, 7], here);
-        let hop = Hop { to: 0xffff << 48 | 8, from: 9, mtu: 65_535, clamp: true };
+        let hop = Hop { to: 0xffff << 48 | 8, from: 9, mtu: 65_535, routers: 3, clamp: true };
         let stamp = |bridge: BridgeId| 3 + u64::from(bridge.0);
         table.put(pair.hash(secret), pair, stamp(BridgeId(0xffff)), Known::Way(there, hop));
         let hash = pair.hash(secret);

@@ -175,6 +175,11 @@ impl<L: Link> NeighbourTable<L> {
         self.capacity
     }
 
+    /// What is known of an address on a link of that number.
+    pub fn get(&self, link: u16, address: IpAddr) -> Option<&Neighbour<L>> {
+        self.entries.get(self.find(link, address)? as usize)
+    }
+
     /// The entry of that number.
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Neighbour<L>> {
@@ -318,6 +323,13 @@ impl<L: Link> NeighbourTable<L> {
         (entry.due, entry.wanted) = (now + REACHABLE, false);
         self.turn(number, NeighbourState::Reachable);
         Some((number, news))
+    }
+
+    /// Takes over that a neighbour does not answer.
+    pub(crate) fn fail(&mut self, number: u32, now: Time) {
+        self.turn(number, NeighbourState::Failed);
+        let entry = &mut self.entries[number as usize];
+        (entry.attempts, entry.due) = (0, now + FAILED);
     }
 
     /// The MAC of a neighbour that is believed.

@@ -1,5 +1,6 @@
 //! A run: what all its cases share, and each case from its trace to its report.
 
+use crate::churn::{self, Extent};
 use crate::control::{self, site::Scale};
 use crate::frame::Mac;
 use crate::measure::{self, Schedule};
@@ -9,7 +10,7 @@ use crate::program::ovs::OpenVswitch;
 use crate::program::testpmd::{Forward, Testpmd};
 use crate::program::weir::{FIRST_PCAP_MAC, Weir};
 use crate::program::{Program, Setting};
-use crate::report::{CaseReport, Circumstances, ControlReport, Measured, Report};
+use crate::report::{CaseReport, ChurnReport, Circumstances, ControlReport, Measured, Report};
 use crate::trace::Traffic;
 use crate::verify::{Mismatch, Verified};
 use anyhow::{Context, Result, bail};
@@ -18,12 +19,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What there is to measure.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Work {
     /// Cases of traffic.
     pub traffics: Vec<Traffic>,
     /// The case `control`, at that size.
     pub control: Option<Scale>,
+    /// The case `routes`, at that size.
+    pub routes: Option<Extent>,
 }
 
 /// What a whole run shares: Weir found, memory reserved, a directory.
@@ -117,15 +120,27 @@ impl Bench {
                 Err(e) => return Err(e),
             }
         }
-        if let (Some(scale), Some(weir)) = (work.control, &self.weir) {
-            for trial in 1..=options.trials.unwrap_or(1) {
-                let setting = self.setting(options, control::traffic()?, &format!("control-{trial}"))?;
-                let figures = control::run(weir, &setting, scale)?;
-                let circumstances = circumstances.clone();
-                reports.push(Report::Control(Box::new(ControlReport { case: "control", figures, circumstances })));
-            }
+        for trial in 1..=options.trials.unwrap_or(1) {
+            reports.extend(self.changes(options, work, trial, &circumstances)?);
         }
         Ok((reports, verdict))
+    }
+
+    /// The cases that measure what changes take.
+    fn changes(&self, options: &Options, work: &Work, trial: u32, on: &Circumstances) -> Result<Vec<Report>> {
+        let mut reports = Vec::new();
+        let Some(weir) = &self.weir else { return Ok(reports) };
+        if let Some(scale) = work.control {
+            let setting = self.setting(options, control::traffic()?, &format!("control-{trial}"))?;
+            let (figures, circumstances) = (control::run(weir, &setting, scale)?, on.clone());
+            reports.push(Report::Control(Box::new(ControlReport { case: "control", figures, circumstances })));
+        }
+        if let Some(extent) = work.routes {
+            let setting = self.setting(options, extent.traffic()?, &format!("routes-{trial}"))?;
+            let (figures, circumstances) = (churn::run(weir, &setting, extent)?, on.clone());
+            reports.push(Report::Churn(Box::new(ChurnReport { case: "routes", figures, circumstances })));
+        }
+        Ok(reports)
     }
 
     fn case(
@@ -142,7 +157,7 @@ impl Bench {
             programs.push(Box::new(weir.clone()));
         }
         programs.push(Box::new(Testpmd::new(&options.testpmd, Forward::MacSwap)?));
-        let ovs_absent = match OpenVswitch::new(traffic.case, traffic.flows, mac) {
+        let ovs_absent = match OpenVswitch::new(traffic, mac) {
             _ if options.skip.contains(&Skip::Ovs) => Some("--skip ovs".to_owned()),
             Err(e) => Some(format!("{e:#}")),
             Ok(ovs) => {

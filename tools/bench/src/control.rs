@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 /// The device behind the port that only the added endpoints are on.
 const PROBE: &str = "net_null1,no-rx=1";
 /// How long a first packet may take.
-const FIRST_PACKET_TIME: Duration = Duration::from_secs(60);
+pub(crate) const FIRST_PACKET_TIME: Duration = Duration::from_secs(60);
 /// How long Weir is watched before anything changes, to know what the machine itself does to it.
-const BEFORE: Duration = Duration::from_secs(1);
+pub(crate) const BEFORE: Duration = Duration::from_secs(1);
 /// Flows of the traffic beside the changes.
 const FLOWS: u32 = 1000;
 
@@ -116,7 +116,7 @@ pub fn traffic() -> Result<Traffic> {
 }
 
 /// The same circumstances with a directory, and so a state, of its own.
-fn within(setting: &Setting, name: &str) -> Result<Setting> {
+pub(crate) fn within(setting: &Setting, name: &str) -> Result<Setting> {
     let directory = setting.directory.join(name);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     Ok(Setting { directory, ..setting.clone() })
@@ -139,7 +139,7 @@ fn begin(weir: &Weir, setting: &Setting, scale: Scale, macs: u32, source: &str) 
     weir.begin(setting, &boot(setting, &scale.tables(macs), &ports))
 }
 
-fn end(running: Forwarding, setting: &Setting) -> Result<()> {
+pub(crate) fn end(running: Forwarding, setting: &Setting) -> Result<()> {
     Box::new(running).stop()?;
     sweep(&setting.file_prefix);
     Ok(())
@@ -210,7 +210,7 @@ fn one_more(running: &mut Forwarding, batches: &Batches, n: u32, busy: bool) -> 
 }
 
 /// Waits for a packet at the sink. Answers the seconds since `start`.
-fn first_packet(running: &mut Forwarding, start: Instant) -> Result<f64> {
+pub(crate) fn first_packet(running: &mut Forwarding, start: Instant) -> Result<f64> {
     while running.counts()?.received == 0 {
         ensure!(start.elapsed() < FIRST_PACKET_TIME, "no packet reached the sink");
         pause(Duration::from_millis(1))?;
@@ -266,6 +266,6 @@ fn remove(path: &Path) -> Result<()> {
     std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
 
-fn slowest(times: &[f64]) -> Option<f64> {
+pub(crate) fn slowest(times: &[f64]) -> Option<f64> {
     times.iter().copied().max_by(f64::total_cmp)
 }

@@ -34,6 +34,8 @@ pub struct Inner {
     pub from_port: u16,
     /// Destination port.
     pub to_port: u16,
+    /// Hops left.
+    pub ttl: u8,
     /// What UDP carries.
     pub payload: [u8; PAYLOAD_LENGTH],
 }
@@ -53,7 +55,7 @@ impl Inner {
         frame[0..6].copy_from_slice(&self.destination);
         frame[6..12].copy_from_slice(&self.source);
         frame[12..14].copy_from_slice(&[0x08, 0x00]);
-        frame[14..34].copy_from_slice(&ipv4_header(self.from, self.to, UDP, udp.len()));
+        frame[14..34].copy_from_slice(&ipv4_header(self.from, self.to, UDP, self.ttl, udp.len()));
         frame[34..].copy_from_slice(&udp);
         frame
     }
@@ -164,7 +166,7 @@ impl Outer {
         frame.extend([0x08, 0x00]);
         let length = self.tunnel.overhead() - 14 - 20 + inner.len();
         let protocol = if matches!(self.tunnel, Tunnel::Nvgre(_)) { GRE } else { UDP };
-        frame.extend(ipv4_header(self.from, self.to, protocol, length));
+        frame.extend(ipv4_header(self.from, self.to, protocol, TTL, length));
         match self.tunnel {
             Tunnel::Vxlan(vni) => {
                 self.udp(&mut frame, 4789, length);
@@ -198,14 +200,16 @@ impl Outer {
 /// IP protocol numbers.
 const UDP: u8 = 17;
 const GRE: u8 = 47;
+/// The hops that a packet is sent with.
+pub const TTL: u8 = 64;
 
-/// Twenty bytes: no options, DSCP and ECN zero, identification 0 with DF (RFC 6864 §4.1), TTL 64.
-fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: usize) -> [u8; 20] {
+/// Twenty bytes: no options, DSCP and ECN zero, identification 0 with DF (RFC 6864 §4.1).
+fn ipv4_header(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, ttl: u8, payload: usize) -> [u8; 20] {
     let mut header = [0; 20];
     header[0] = 0x45;
     header[2..4].copy_from_slice(&(20 + payload as u16).to_be_bytes());
     header[6] = 0x40;
-    header[8] = 64;
+    header[8] = ttl;
     header[9] = protocol;
     header[12..16].copy_from_slice(&from.octets());
     header[16..20].copy_from_slice(&to.octets());
@@ -250,6 +254,7 @@ mod tests {
             to: Ipv4Addr::new(10, 128, 0, 1),
             from_port: 1024,
             to_port: 2000,
+            ttl: TTL,
             payload: *b"0123456789abcdefgh",
         }
     }
@@ -265,6 +270,13 @@ mod tests {
         assert_eq!(frame[..42], expected);
         assert_eq!(&frame[42..], b"0123456789abcdefgh");
         assert_eq!(sum(&frame[14..34]), 0xffff, "the header's checksum verifies");
+    }
+
+    #[test]
+    fn a_hop_less_changes_the_header_alone() {
+        let (frame, on) = (inner().bytes(), Inner { ttl: TTL - 1, ..inner() }.bytes());
+        assert_eq!((on[22], sum(&on[14..34])), (63, 0xffff));
+        assert_eq!((&on[..22], &on[26..]), (&frame[..22], &frame[26..]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Owns: the traffic ([`trace`]), the check that what Weir makes of it is right to the byte ([`verify`]), the programs
 //! and how each is started and read ([`program`] and its children), the trials ([`measure`]), what changes take
-//! ([`control`]) and their report ([`report`]). Refuses: to time a gateway whose frames are not what the RFCs say, or that loses packets.
+//! ([`control`], [`churn`]) and their report ([`report`]). Refuses: to time a gateway whose frames are not what the RFCs say, or that loses packets.
 //!
 //! Every program is a process of its own with one worker core: frames come from `net_pcap,infinite_rx=1` and end in
 //! `net_null,no-rx=1`. These are software devices: the figures compare programs on one machine in one run, and are no
@@ -13,6 +13,7 @@
 
 pub mod affinity;
 pub mod bench;
+pub mod churn;
 pub mod cli;
 pub mod control;
 pub mod frame;
@@ -25,6 +26,7 @@ pub mod pcap;
 pub mod process;
 pub mod program;
 pub mod report;
+pub mod routed;
 pub mod statistics;
 pub mod trace;
 pub mod verify;

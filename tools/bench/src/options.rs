@@ -29,7 +29,7 @@ pub struct Options {
     /// How long a trial counts, seconds [default: 2; of the set: 1].
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = trial_seconds)]
     pub seconds: Option<f64>,
-    /// How often each program is measured [default: 5; of the set: 3; control: 1].
+    /// How often each program is measured [default: 5; of the set: 3; control and routes: 1].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub trials: Option<u32>,
     /// How long packets flow before a trial counts, seconds [default: 0.5; of the set: 0.3].

@@ -1,7 +1,9 @@
 //! What the trials came to: JSON for programs, tables for people.
 
+mod churn;
 mod control;
 
+pub use churn::ChurnReport;
 pub use control::ControlReport;
 
 use crate::measure::{Trial, Trials};
@@ -19,6 +21,8 @@ pub enum Report {
     Traffic(Box<CaseReport>),
     /// The case `control`.
     Control(Box<ControlReport>),
+    /// The case `routes`.
+    Churn(Box<ChurnReport>),
 }
 
 /// One case of traffic. All figures are TSC cycles per packet at the sink, medians of the trials; packets are medians too.
@@ -28,8 +32,11 @@ pub struct CaseReport {
     pub case: &'static str,
     /// 5-tuples.
     pub flows: u32,
-    /// Source MACs, and as many destination MACs.
+    /// Source MACs, and unless they are routed, as many destination MACs.
     pub macs: u32,
+    /// Configured routes, where frames are routed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<u32>,
     /// Trials of each program.
     pub trials: usize,
     /// Between the two readings of a trial.
@@ -138,6 +145,7 @@ impl CaseReport {
             case: case.as_str(),
             flows: traffic.flows,
             macs: traffic.macs,
+            routes: case.is_routed().then_some(traffic.routes),
             trials: trials.values().map(|t| t.0.len()).max().unwrap_or(0),
             seconds,
             copies_per_frame: case.copies(),
@@ -170,12 +178,15 @@ pub fn tables(reports: &[Report]) -> String {
         reports.iter().filter_map(|r| if let Report::Traffic(case) = r { Some(&**case) } else { None }).collect();
     let mut text = table(&cases);
     for report in reports {
-        if let Report::Control(report) = report {
-            if !text.is_empty() {
-                text.push('\n');
-            }
-            text.push_str(&report.table());
+        let more = match report {
+            Report::Traffic(_) => continue,
+            Report::Control(report) => report.table(),
+            Report::Churn(report) => report.table(),
+        };
+        if !text.is_empty() {
+            text.push('\n');
         }
+        text.push_str(&more);
     }
     text
 }
@@ -268,6 +279,14 @@ fn legend(first: &CaseReport, cases: &[&CaseReport]) -> String {
                 "{}, {} flows: {} packets leave for each that comes in; weir's cycles are for each that leaves, and \
                  {cycles:.0} for each\nthat comes in. testpmd hands on one.",
                 case.case, case.flows, case.copies_per_frame
+            );
+        }
+        if let Some(routes) = case.routes {
+            let _ = writeln!(
+                text,
+                "{}, {} flows: {routes} configured routes; of eight flows, seven take one each, to 256 hosts in all, and one \
+                 goes to a\nhost on the bridge. weir looks a pair of addresses up once a second, and else remembers its way.",
+                case.case, case.flows
             );
         }
         if let Some(requests) = case.requests_per_second {
@@ -397,6 +416,14 @@ mod tests {
         );
         assert!(table(&[&report]).contains("16 packets leave for each that comes in"), "{}", table(&[&report]));
         assert!(table(&[&report]).contains("1680 for each"));
+    }
+
+    #[test]
+    fn what_is_routed_says_by_how_many_routes() {
+        let (report, bridged) = (of_case(Case::Route, true), report(true));
+        assert_eq!((report.routes, report.net, bridged.routes), (Some(100_000), Some(63.0), None));
+        assert!(table(&[&report]).contains("route, 1000 flows: 100000 configured routes;"), "{}", table(&[&report]));
+        assert!(!table(&[&bridged]).contains("configured routes"));
     }
 
     #[test]

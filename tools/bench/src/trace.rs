@@ -4,8 +4,9 @@
 //! number and the round stand in the payload, so that a frame at the sink says which one it was. An ARP request has no
 //! payload: there a flow is one host that asks for one other.
 
-use crate::frame::{Arp, INNER_LENGTH, Inner, Mac, Outer, PAYLOAD_LENGTH, Tunnel, tagged};
+use crate::frame::{Arp, INNER_LENGTH, Inner, Mac, Outer, PAYLOAD_LENGTH, TTL, Tunnel, tagged};
 use crate::pcap::Writer;
+use crate::routed::{self, DEFAULT_ROUTES, MOST_ROUTES};
 use anyhow::{Result, ensure};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -50,12 +51,25 @@ pub enum Case {
     Arp,
     /// Broadcasts come in tagged, and a copy leaves to each of 16 VXLAN peers.
     Flood,
+    /// VXLAN frames to a router come in, and leave routed in another VXLAN network.
+    Route,
+    /// Tagged frames to a router come in, and leave routed in another VLAN.
+    RouteVlan,
 }
 
 impl Case {
     /// All of them.
-    pub const ALL: [Case; 7] =
-        [Case::VlanVxlan, Case::VxlanVlan, Case::VlanNvgre, Case::NvgreVlan, Case::VlanGeneve, Case::Arp, Case::Flood];
+    pub const ALL: [Case; 9] = [
+        Case::VlanVxlan,
+        Case::VxlanVlan,
+        Case::VlanNvgre,
+        Case::NvgreVlan,
+        Case::VlanGeneve,
+        Case::Arp,
+        Case::Flood,
+        Case::Route,
+        Case::RouteVlan,
+    ];
 
     /// As on the command line.
     pub fn as_str(self) -> &'static str {
@@ -67,13 +81,16 @@ impl Case {
             Case::VlanGeneve => "vlan-geneve",
             Case::Arp => "arp",
             Case::Flood => "flood",
+            Case::Route => "route",
+            Case::RouteVlan => "route-vlan",
         }
     }
 
-    /// The tunnel on the bridge.
+    /// The tunnel on the bridge that frames come from.
     pub fn tunnel(self) -> Tunnel {
         match self {
             Case::VlanVxlan | Case::VxlanVlan | Case::Arp | Case::Flood => Tunnel::Vxlan(VNI),
+            Case::Route | Case::RouteVlan => Tunnel::Vxlan(VNI),
             Case::VlanNvgre | Case::NvgreVlan => Tunnel::Nvgre(VSID),
             Case::VlanGeneve => Tunnel::Geneve(GENEVE_VNI),
         }
@@ -81,17 +98,22 @@ impl Case {
 
     /// Whether frames come in by the tunnel, and not tagged.
     pub fn comes_tunnelled(self) -> bool {
-        matches!(self, Case::VxlanVlan | Case::NvgreVlan)
+        matches!(self, Case::VxlanVlan | Case::NvgreVlan | Case::Route)
     }
 
     /// Whether frames leave by the tunnel, and not tagged.
     pub fn leaves_tunnelled(self) -> bool {
-        matches!(self, Case::VlanVxlan | Case::VlanNvgre | Case::VlanGeneve | Case::Flood)
+        matches!(self, Case::VlanVxlan | Case::VlanNvgre | Case::VlanGeneve | Case::Flood | Case::Route)
     }
 
     /// Whether frames leave by the port that they come in on.
     pub fn returns(self) -> bool {
-        self == Case::Arp
+        matches!(self, Case::Arp | Case::Route)
+    }
+
+    /// Whether a router's two bridges are what they go between.
+    pub fn is_routed(self) -> bool {
+        matches!(self, Case::Route | Case::RouteVlan)
     }
 
     /// Remote tunnel endpoints, and how many frames leave for each that came.
@@ -120,8 +142,10 @@ pub struct Traffic {
     pub case: Case,
     /// How many 5-tuples; of ARP, pairs of hosts.
     pub flows: u32,
-    /// How many source MACs, and as many destination MACs.
+    /// How many source MACs, and unless they are routed, as many destination MACs.
     pub macs: u32,
+    /// Configured routes of the router; zero where there is none.
+    pub routes: u32,
 }
 
 /// Which frame it is that leaves.
@@ -140,7 +164,14 @@ impl Traffic {
     pub fn new(case: Case, flows: u32, macs: u32) -> Result<Self> {
         ensure!((1..=MOST_FLOWS).contains(&flows), "--flows {flows}: expected 1 to {MOST_FLOWS}");
         ensure!((1..=flows).contains(&macs), "--macs {macs}: expected 1 to the number of flows, {flows}");
-        Ok(Self { case, flows, macs })
+        Ok(Self { case, flows, macs, routes: if case.is_routed() { DEFAULT_ROUTES } else { 0 } })
+    }
+
+    /// The same with another number of routes. Refuses none, too many, and any where nothing is routed.
+    pub fn with_routes(self, routes: u32) -> Result<Self> {
+        ensure!(self.case.is_routed(), "--routes: --case {} has no router", self.case);
+        ensure!((1..=MOST_ROUTES).contains(&routes), "--routes {routes}: expected 1 to {MOST_ROUTES}");
+        Ok(Self { routes, ..self })
     }
 
     /// The MAC of the nth host that sends.
@@ -183,23 +214,36 @@ impl Traffic {
 
     /// The frame that the tenant's host made.
     fn inner(&self, flow: u32, round: u32) -> [u8; INNER_LENGTH] {
-        if self.case == Case::Arp {
-            return self.arp(flow).request();
-        }
+        if self.case == Case::Arp { self.arp(flow).request() } else { self.packet(flow, round).bytes() }
+    }
+
+    /// The same, where it is no question.
+    fn packet(&self, flow: u32, round: u32) -> Inner {
         let mut payload = *b"weir-bench........";
         payload[PAYLOAD_LENGTH - 8..PAYLOAD_LENGTH - 4].copy_from_slice(&flow.to_be_bytes());
         payload[PAYLOAD_LENGTH - 4..].copy_from_slice(&round.to_be_bytes());
-        let flooded = self.case == Case::Flood;
+        let (destination, to) = match self.case {
+            Case::Flood => ([0xff; 6], Ipv4Addr::BROADCAST),
+            Case::Route | Case::RouteVlan => (routed::GATEWAY_IN, routed::destination(self, flow).address),
+            _ => (Self::destination(self.destination_of(flow)), Self::destination_address(flow)),
+        };
         Inner {
-            destination: if flooded { [0xff; 6] } else { Self::destination(self.destination_of(flow)) },
+            destination,
             source: Self::source(flow % self.macs),
             from: Self::source_address(flow),
-            to: if flooded { Ipv4Addr::BROADCAST } else { Self::destination_address(flow) },
+            to,
             from_port: 1024 + (flow % 60_000) as u16,
             to_port: 53,
+            ttl: TTL,
             payload,
         }
-        .bytes()
+    }
+
+    /// What a router makes of it: a hop less, to the next hop's MAC. In a tunnel it comes from the DVR MAC, else from the gateway's.
+    fn onward(&self, flow: u32, round: u32) -> Inner {
+        let source = if self.case.leaves_tunnelled() { routed::DVR_MAC } else { routed::GATEWAY_OUT };
+        let destination = Self::destination(routed::destination(self, flow).host);
+        Inner { destination, source, ttl: TTL - 1, ..self.packet(flow, round) }
     }
 
     /// The frame as it comes in. `gateway` is the MAC of the port it comes in on.
@@ -227,11 +271,15 @@ impl Traffic {
             };
             return tagged(VID, &answer.answer());
         }
-        let inner = self.inner(flow, round.unwrap_or(0));
+        let round = round.unwrap_or(0);
+        let routed = self.case.is_routed();
+        let inner = if routed { self.onward(flow, round).bytes() } else { self.inner(flow, round) };
         if !self.case.leaves_tunnelled() {
-            return tagged(VID, &inner);
+            return tagged(if routed { routed::VID_OUT } else { VID }, &inner);
         }
-        let ((to, destination), tunnel) = (peer(copy), self.case.tunnel());
+        let (peer, tunnel) =
+            if routed { (peer(routed::PEER_OUT), routed::TUNNEL_OUT) } else { (peer(copy), self.case.tunnel()) };
+        let (to, destination) = peer;
         Outer { destination, source: gateway, from: VTEP, to, entropy, tunnel }.encapsulate(&inner)
     }
 
@@ -285,7 +333,7 @@ mod tests {
     fn flows_and_macs_are_as_many_as_asked_for() {
         for case in Case::ALL {
             let traffic = traffic(case);
-            let flooded = case == Case::Flood;
+            let one = matches!(case, Case::Flood | Case::Arp | Case::Route | Case::RouteVlan);
             // Addresses and ports; of ARP, who asks for whom.
             let tuple = if case == Case::Arp { 22..42 } else { 26..38 };
             let tuples: HashSet<_> = (0..1000).map(|f| traffic.inner(f, 0)[tuple.clone()].to_vec()).collect();
@@ -293,7 +341,7 @@ mod tests {
             let destinations: HashSet<_> = (0..1000).map(|f| traffic.destination_of(f)).collect();
             assert_eq!((tuples.len(), sources.len(), destinations.len()), (1000, 64, 64));
             let to: HashSet<_> = (0..1000).map(|f| traffic.inner(f, 0)[..6].to_vec()).collect();
-            assert_eq!(to.len(), if flooded || case == Case::Arp { 1 } else { 64 }, "{case}");
+            assert_eq!(to.len(), if one { 1 } else { 64 }, "{case}");
         }
     }
 
@@ -327,6 +375,8 @@ mod tests {
             (Case::VlanGeneve, 64, 110),
             (Case::Arp, 64, 64),
             (Case::Flood, 64, 110),
+            (Case::Route, 110, 110),
+            (Case::RouteVlan, 64, 64),
         ] {
             let traffic = traffic(case);
             assert_eq!(traffic.input(0, 0, GATEWAY).len(), input, "{case}");
@@ -336,7 +386,7 @@ mod tests {
 
     #[test]
     fn a_tunnelled_frame_is_for_the_gateway_and_from_the_peer() {
-        for case in [Case::VxlanVlan, Case::NvgreVlan] {
+        for case in [Case::VxlanVlan, Case::NvgreVlan, Case::Route] {
             let frame = traffic(case).input(5, 0, GATEWAY);
             assert_eq!((&frame[..6], &frame[6..12]), (&GATEWAY[..], &PEER_MAC[..]));
             assert_eq!((&frame[26..30], &frame[30..34]), (&PEER.octets()[..], &VTEP.octets()[..]));
@@ -370,6 +420,20 @@ mod tests {
     }
 
     #[test]
+    fn a_routed_frame_is_to_the_gateway_and_goes_on_to_the_next_hop() {
+        let traffic = traffic(Case::Route);
+        let (input, output) = (traffic.input(5, 0, GATEWAY), traffic.output(identity(5, 0, 0), GATEWAY, 50_000));
+        assert_eq!((&input[50..56], &input[56..62]), (&routed::GATEWAY_IN[..], &Traffic::source(5)[..]));
+        let next = Traffic::destination(routed::destination(&traffic, 5).host);
+        assert_eq!((&output[50..56], &output[56..62]), (&next[..], &routed::DVR_MAC[..]));
+        assert_eq!((input[72], output[72]), (64, 63), "a hop less");
+        assert_eq!((&input[46..50], &output[46..50]), (&[0, 0x27, 0x10, 0][..], &[0, 0x27, 0x11, 0][..]), "VNI");
+        assert_eq!(input[76..], output[76..], "addresses, ports and payload");
+        let tagged = Traffic::new(Case::RouteVlan, 8, 8).unwrap().output(identity(5, 0, 0), GATEWAY, 0);
+        assert_eq!((&tagged[6..12], &tagged[12..16]), (&routed::GATEWAY_OUT[..], &[0x81, 0, 0, 200][..]));
+    }
+
+    #[test]
     fn a_capture_holds_every_round_of_every_flow() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace.pcap");
@@ -387,6 +451,10 @@ mod tests {
     fn numbers_that_make_no_trace_are_refused() {
         for (flows, macs) in [(0, 0), (MOST_FLOWS + 1, 1), (10, 11), (10, 0)] {
             assert!(Traffic::new(Case::VlanVxlan, flows, macs).is_err(), "{flows} {macs}");
+        }
+        assert!(traffic(Case::Route).with_routes(MOST_ROUTES).is_ok());
+        for (case, routes) in [(Case::Route, 0), (Case::Route, MOST_ROUTES + 1), (Case::VlanVxlan, 1)] {
+            assert!(traffic(case).with_routes(routes).is_err(), "{case} {routes}");
         }
     }
 }

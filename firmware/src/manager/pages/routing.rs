@@ -20,22 +20,31 @@ use weir_api::view::{DvrMacRow, DvrMacSource, NextHopRow, RouteOrigin, RouteRow,
 /// An id and its row.
 type Row = (String, Value);
 
-/// Refuses the filters that are for routing only, of what is not.
+/// Refuses what is for routing only, of what is not.
 ///
 /// # Errors
 /// `INVALID_PARAMS` for either.
 pub fn no_routing(list: &List) -> Result<(), Error> {
     if let Some(router) = &list.router {
-        let why = "only router, interface and route rows can be asked for by it";
+        let why = "only router, interface, route and neighbour rows can be asked for by it";
         return Err(fault(code::INVALID_PARAMS, why, "router", router));
     }
+    no_view(list)
+}
+
+/// Refuses to say what is in force where that is nothing else than the objects, or is what is listed anyway.
+///
+/// # Errors
+/// `INVALID_PARAMS`.
+pub fn no_view(list: &List) -> Result<(), Error> {
     match list.in_force {
-        true => Err(fault(code::INVALID_PARAMS, NO_VIEW, "in_force", true)),
+        true => {
+            let why = "only router, route and dvr_mac rows are other ones in force";
+            Err(fault(code::INVALID_PARAMS, why, "in_force", true))
+        }
         false => Ok(()),
     }
 }
-
-const NO_VIEW: &str = "only router, route and dvr_mac rows are other ones in force";
 
 /// A page of one of the four kinds.
 ///
@@ -46,8 +55,8 @@ pub(super) fn list(configuration: &Configuration, kind: Kind, list: &List) -> Re
     no_facts(list)?;
     let limit = limit(list)?;
     match (kind, &list.router, &list.bridge) {
-        (Kind::DvrMac, ..) => no_routing(&List { in_force: false, ..list.clone() })?,
-        (Kind::Interface, ..) => no_routing(&List { router: None, ..list.clone() })?,
+        (Kind::DvrMac, Some(_), _) => no_routing(list)?,
+        (Kind::Interface, ..) => no_view(list)?,
         _ => {}
     }
     if let (Kind::Router | Kind::Route | Kind::DvrMac, Some(name)) = (kind, &list.bridge) {
@@ -92,7 +101,10 @@ fn list_word(noun: Noun) -> &'static str {
 }
 
 /// The router that rows are asked of.
-fn named_router(state: &Desired, list: &List) -> Result<Option<Name>, Error> {
+///
+/// # Errors
+/// `NOT_FOUND` if there is none.
+pub fn named_router(state: &Desired, list: &List) -> Result<Option<Name>, Error> {
     let Some(text) = &list.router else { return Ok(None) };
     let name = text.parse().ok().filter(|name| state.routing.routers().contains_key(name));
     name.map(Some).ok_or_else(|| fault(code::NOT_FOUND, format!("there is no router {text}"), "router", text))
@@ -152,12 +164,11 @@ fn domains<T: Clone>(
     let first = only.clone().or_else(|| after.as_ref().map(|(name, _)| name.clone()));
     let domains = state.routing.domains().range((first.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
     let domains = domains.take_while(move |(name, _)| only.as_ref().is_none_or(|only| only == *name));
-    let domains = domains.filter_map(move |(name, domain)| match &after {
+    domains.filter_map(move |(name, domain)| match &after {
         Some((router, _)) if name < router => None,
         Some((router, last)) if name == router => Some((name, domain, Bound::Excluded(last.clone()))),
         _ => Some((name, domain, Bound::Unbounded)),
-    });
-    domains
+    })
 }
 
 fn routes<'a>(name: &'a Name, domain: &'a Domain, first: Bound<IpPrefix>) -> impl Iterator<Item = Row> + 'a {

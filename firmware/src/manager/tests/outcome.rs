@@ -2,7 +2,7 @@
 
 use super::*;
 use weir_pipelines::tables::{
-    Attachment, BridgeId, Encap, Gate, Location, Peer, PeerIx, PortId, SegmentIx, SegmentKind, VtepIx,
+    Attachment, BridgeId, Encap, Location, Peer, PeerIx, PortId, SegmentIx, SegmentKind, VtepIx,
 };
 
 fn location(c: &Configuration, mac: u8) -> Option<(SegmentIx, Option<Peer>)> {
@@ -95,7 +95,9 @@ fn any_sequence_of_batches_keeps_everything_equal() {
         (random >> 33) % n
     };
     let (mut accepted, mut refused) = (0, 0);
-    for _ in 0..3000 {
+    // How often there were routes by next hops, and gateways.
+    let mut routed = [0, 0];
+    for _ in 0..4000 {
         let batch: Vec<Value> = (0..=next(4)).map(|_| random_op(&mut next)).collect();
         let before = (c.desired().clone(), meaning(&c));
         match apply(&mut c, json!(batch)) {
@@ -111,9 +113,15 @@ fn any_sequence_of_batches_keeps_everything_equal() {
         assert_eq!(meaning(&fresh), meaning(&c));
         assert_eq!(claims::told(&c), claims::desired(&c));
         assert_eq!(spread::told(&c), spread::desired(&c));
+        let told = routing::told(&c);
+        assert_eq!(told, routing::desired(&c));
+        for (count, what) in routed.iter_mut().zip(["9.0.0/16 to [", "0.0.0.0/0 to ["]) {
+            *count += u32::from(told.iter().any(|line| line.contains(what)));
+        }
         assert_eq!(fresh.translator().peer_count(), c.translator().peer_count());
     }
     assert!(accepted > 300 && refused > 300, "{accepted} accepted, {refused} refused");
+    assert!(routed.iter().all(|count| *count > 300), "{routed:?}");
 }
 
 fn random_op(next: &mut impl FnMut(u64) -> u64) -> Value {
@@ -122,7 +130,7 @@ fn random_op(next: &mut impl FnMut(u64) -> u64) -> Value {
     let (vlan, tunnel) = (format!("vlan/lan0/{}", 1 + next(2)), ["vxlan/0", "vxlan/1", "nvgre/4096"][next(3) as usize]);
     let qinq = format!("qinq/lan0/{}/{}", 2 + next(2), 1 + next(2));
     let remote = format!("192.0.2.{}", 2 + next(3));
-    let mut object = match next(8) {
+    let mut object = match next(12) {
         0 => {
             let flood_list = ["peers", "endpoints"][next(2) as usize];
             json!({"bridge": {"name": bridge, "mac_limit": next(3), "flood_list": flood_list}})
@@ -135,6 +143,7 @@ fn random_op(next: &mut impl FnMut(u64) -> u64) -> Value {
         }
         4 => json!({"segment": {"id": tunnel, "bridge": bridge, "vtep": vtep}}),
         5 => json!({"peer": {"segment": tunnel, "address": remote}}),
+        8.. => routing::random_object(next),
         _ => {
             let location = [vlan, qinq, format!("{tunnel}/{remote}")][next(3) as usize].clone();
             let ips: Vec<_> = (1..4).filter(|_| next(3) == 0).map(|n| format!("10.0.0.{n}")).collect();
@@ -189,7 +198,8 @@ pub(super) fn meaning(c: &Configuration) -> Vec<String> {
                 s.vtep(vtep).map(|v| v.address)
             }
             SegmentKind::Vlan { port, vid } => {
-                let there = Attachment::Segment(*ix, segment.bridge, false, Gate::default());
+                let gate = s.bridge(segment.bridge).unwrap().gate;
+                let there = Attachment::Segment(*ix, segment.bridge, false, gate);
                 assert_eq!(s.attachment(port, false, vid.map_or(0, u16::from)), there);
                 None
             }
@@ -270,7 +280,8 @@ fn wrong_lists_and_gets_are_refused() {
     assert_eq!(wrong(&mut m, json!({"of": "mac", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
     assert_eq!(wrong(&mut m, json!({"of": "neighbour", "after": "x"})), (code::INVALID_PARAMS, "after".into()));
     assert_eq!(wrong(&mut m, json!({"of": "mac", "bridge": "red"})), (code::NOT_FOUND, "bridge".into()));
-    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "bridge": "red"})), (code::INVALID_PARAMS, "bridge".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "bridge": "red"})), (code::NOT_FOUND, "bridge".into()));
+    assert_eq!(wrong(&mut m, json!({"of": "neighbour", "router": "r1"})), (code::NOT_FOUND, "router".into()));
     m.answer(Call::Apply(Apply { ops: ops(red()), ..Apply::default() })).unwrap();
     assert_eq!(wrong(&mut m, json!({"of": "vtep", "bridge": "red"})), (code::INVALID_PARAMS, "bridge".into()));
     let mut get = |kind, id: &str| m.answer(Call::Get(weir_api::object::Key { kind, id: id.into() }));
@@ -293,5 +304,5 @@ fn the_reference_is_exact() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 15);
+    assert_eq!(compared, 21);
 }

@@ -12,6 +12,7 @@ mod protection;
 mod routing;
 mod security;
 mod sharing;
+mod trace;
 
 use super::testing::{TestFrame, TestPool, TestPorts};
 use super::{Counters, DropReason, Gateway, Limits};

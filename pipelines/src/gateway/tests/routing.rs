@@ -3,19 +3,19 @@
 use super::*;
 use crate::gateway::Event;
 use crate::tables::{Interface, InterfaceIx, NextHop, NextHopsIx, Prefix, RouterIx, RouterSettings, Target};
-use crate::wire::{ArpOperation, Icmp, IcmpType, Ipv4, Vxlan};
-use core::net::IpAddr;
+use crate::wire::{ArpOperation, Icmp, IcmpType, Ipv4, Ipv6Header, NaPacket, Vxlan};
+use core::net::{IpAddr, Ipv6Addr};
 
-const ROUTER: RouterIx = RouterIx(1);
-const RED_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
-const BLUE_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 2]);
+pub(super) const ROUTER: RouterIx = RouterIx(1);
+pub(super) const RED_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
+pub(super) const BLUE_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 2]);
 const OTHER_DVR: MacAddr = MacAddr([2, 0, 0x5e, 1, 0, 2]);
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn prefix(text: &str) -> Prefix {
+pub(super) fn prefix(text: &str) -> Prefix {
     let (address, len) = text.split_once('/').expect("a prefix");
     Prefix { address: ip(address), len: len.parse().expect("a length") }
 }
@@ -34,7 +34,7 @@ fn interface(bridge: BridgeId, mac: MacAddr, addresses: &[&str]) -> Interface {
 }
 
 /// Red is 10.0.0.0/24 with the gateway 10.0.0.254, blue 10.0.1.0/24 with 10.0.1.254; another gateway has a DVR MAC.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut w = World::new();
     let settings = RouterSettings { mss_clamp: false, icmp_limit: 100 };
     w.snapshot.set_router(ROUTER, Some(settings));
@@ -48,7 +48,7 @@ fn world() -> World {
 }
 
 /// A UDP datagram between two addresses, from its IP header on.
-fn packet(from: &str, to: &str, ttl: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn packet(from: &str, to: &str, ttl: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = udp4(0, payload);
     let (IpAddr::V4(from), IpAddr::V4(to)) = (ip(from), ip(to)) else { panic!("IPv4") };
     bytes[8] = ttl;
@@ -73,7 +73,7 @@ fn announce(w: &mut World, vid: u16, mac: MacAddr, address: &str) {
 }
 
 /// A frame's parts behind a tag: MACs, VLAN identifier and packet.
-fn tagged(bytes: &[u8]) -> (MacAddr, MacAddr, u16, &[u8]) {
+pub(super) fn tagged(bytes: &[u8]) -> (MacAddr, MacAddr, u16, &[u8]) {
     let mac = |at: usize| MacAddr(bytes[at..at + 6].try_into().expect("6"));
     assert_eq!(bytes[12..14], [0x81, 0]);
     (mac(0), mac(6), u16::from_be_bytes([bytes[14], bytes[15]]) & 0xfff, &bytes[18..])
@@ -125,6 +125,10 @@ fn into_a_tunnel_it_carries_the_dvr_mac_and_what_comes_from_another_gateway_is_n
         assert_eq!((to, from, vid, came[8]), (host(3), RED_GATE, 100, 7));
     }
     assert_eq!(w.gateway.macs().len(), macs);
+    // So it is to a host whose place is not known.
+    let inner = frame(host(4), OTHER_DVR, None, EtherType::IPV4, &packet("10.0.1.2", "10.0.0.4", 7, b"y"));
+    let out = w.send(WAN, &vxlan(10_000, &inner));
+    assert_eq!((out.len(), tagged(&out[0].1).1, &out[1].1[6..12]), (2, RED_GATE, &RED_GATE.0[..]));
     // From a VLAN it is nobody's.
     w.send(LAN, &frame(host(3), OTHER_DVR, Some(100), EtherType::IPV4, &packet("10.0.1.2", "10.0.0.3", 7, b"y")));
     assert_eq!(w.dropped(LAN, DropReason::SourceMac), 1);
@@ -236,6 +240,59 @@ fn a_host_that_falls_silent_while_packets_go_there_is_found_out() {
     assert_eq!((out.len(), tagged(&out[0].1).0), (1, host(2)), "back at once");
 }
 
+fn v6(text: &str) -> Ipv6Addr {
+    text.parse().expect("an address")
+}
+
+/// What a host answers that was asked by unicast, as Linux does: without its MAC, and overriding nothing.
+fn short_advertisement(target: Ipv6Addr) -> Vec<u8> {
+    let asker = v6("2001:db8:2::fe");
+    let mut whole = [0; NaPacket::LEN];
+    NaPacket { override_: false, ..NaPacket::answer(asker, target, host(2)) }.write(&mut whole);
+    let (packet, _) = whole.split_at_mut(64);
+    (packet[5], packet[42], packet[43]) = (24, 0, 0);
+    let sum = Sum::pseudo_ipv6(target, asker, IpProtocol::ICMPV6, 24).with(&packet[40..]).finish();
+    packet[42..44].copy_from_slice(&sum.to_be_bytes());
+    frame(BLUE_GATE, host(2), Some(200), EtherType::IPV6, packet)
+}
+
+/// A packet of red's host 1 to an address of blue's, of no protocol.
+fn packet6(destination: Ipv6Addr) -> Vec<u8> {
+    let mut packet = [0; Ipv6Header::LEN];
+    Ipv6Header {
+        traffic_class: TrafficClass(0),
+        flow_label: 0,
+        payload_len: 0,
+        next_header: IpProtocol::NONE,
+        hop_limit: 9,
+        source: v6("2001:db8:1::1"),
+        destination,
+    }
+    .write(&mut packet);
+    frame(RED_GATE, host(1), Some(100), EtherType::IPV6, &packet)
+}
+
+#[test]
+fn an_answer_to_a_probe_that_leaves_out_the_mac_confirms_the_host_and_teaches_nothing() {
+    let (mut w, target) = (world(), v6("2001:db8:2::2"));
+    assert!(w.send(LAN, &short_advertisement(target)).is_empty());
+    assert_eq!(w.counters().counted(Event::BindingLearned), 0);
+    w.send(LAN, &super::bindings::advertise(host(2), target, Some(200)));
+    let is_to_it = |(_, bytes): &(PortId, Vec<u8>)| tagged(bytes).0 == host(2);
+    let (mut came, mut probes) = (0, 0);
+    for _ in 0..1_000 {
+        came += w.send(LAN, &packet6(target)).iter().filter(|out| is_to_it(out)).count();
+        if w.tick(100).iter().any(|out| is_to_it(out)) {
+            probes += 1;
+            w.send(LAN, &short_advertisement(target));
+        }
+    }
+    assert_eq!((came, w.counters().counted(Event::HostFailed)), (1_000, 0));
+    assert!((1..=4).contains(&probes), "each is the only one, for some 30 seconds: {probes}");
+    let known = w.gateway.bindings().get(BLUE, target.into(), w.now.seconds()).expect("a binding");
+    assert!(!known.manners.yields, "what it said of itself holds");
+}
+
 #[test]
 fn an_address_that_moves_takes_its_packets_along_at_once() {
     let mut w = world();
@@ -306,4 +363,69 @@ fn equal_next_hops_share_the_flows_and_those_of_one_that_fails_go_on_by_the_othe
         assert!(*old == new || *old == host(13) && new != host(13));
     }
     assert!(w.counters().counted(Event::HostAsked) == 0);
+}
+
+#[test]
+fn routers_of_one_gateway_route_to_each_other_and_each_takes_a_hop() {
+    let mut w = world();
+    // The second router is 10.0.1.253 on the blue bridge, and has 10.7.0.0/16 beyond 10.0.1.9 there.
+    let second = RouterIx(2);
+    w.snapshot.set_router(second, Some(RouterSettings { mss_clamp: false, icmp_limit: 100 }));
+    let gate = MacAddr([2, 0, 0x5e, 0, 0, 3]);
+    let blue = Interface { router: second, ..interface(BLUE, gate, &["10.0.1.253/24"]) };
+    w.snapshot.set_interface(InterfaceIx(2), Some(blue)).expect("room");
+    for (n, router, interface, via) in [(0, ROUTER, 1, "10.0.1.253"), (1, second, 2, "10.0.1.9")] {
+        let hop = NextHop { interface: InterfaceIx(interface), address: ip(via) };
+        w.snapshot.set_next_hops(NextHopsIx(n), Some(&[hop]));
+        w.snapshot.set_route(router, prefix("10.7.0.0/16"), Some(Target::Via(NextHopsIx(n)))).expect("room");
+    }
+    w.snapshot.generation += 1;
+    announce(&mut w, 200, host(9), "10.0.1.9");
+    for _ in 0..2 {
+        let sent = frame(RED_GATE, host(1), Some(100), EtherType::IPV4, &packet("10.0.0.1", "10.7.0.1", 9, b"x"));
+        let out = w.send(LAN, &sent);
+        assert_eq!(out.len(), 1);
+        let (to, from, vid, came) = tagged(&out[0].1);
+        assert_eq!((to, from, vid, came[8]), (host(9), gate, 200, 7));
+    }
+    let sent = frame(RED_GATE, host(1), Some(100), EtherType::IPV4, &packet("10.0.0.1", "10.7.0.1", 2, b"x"));
+    let out = w.send(LAN, &sent);
+    let (to, _, _, came) = tagged(&out[0].1);
+    let (header, message) = Ipv4::parse(came).expect("IPv4");
+    assert_eq!((to, IpAddr::from(header.source()), message[0]), (host(1), ip("10.0.1.253"), 11));
+}
+
+#[test]
+fn a_router_advertises_itself_when_it_is_new_from_time_to_time_and_when_asked() {
+    let mut w = world();
+    let advertise = crate::tables::Advertise { interval: 10, lifetime: 1800, managed: false, other: true };
+    let red = Interface { advertise: Some(advertise), ..interface(RED, RED_GATE, &["2001:db8:1::fe/64"]) };
+    w.snapshot.generation += 1;
+    w.snapshot.set_interface(InterfaceIx(0), Some(red)).expect("room");
+    let out = w.tick(1);
+    let source = |(port, bytes): &(PortId, Vec<u8>)| match *port {
+        WAN => tunnelled(bytes).2,
+        _ => MacAddr(bytes[6..12].try_into().expect("6")),
+    };
+    let sources: Vec<_> = out.iter().map(source).collect();
+    assert_eq!(sources, [RED_GATE, RED_GATE, LAN_MAC], "VLAN, untagged, and from the DVR MAC into the tunnel");
+    let later: usize = (0..400).map(|_| w.tick(100).len()).sum();
+    assert!((3 * 4..=3 * 9).contains(&later), "{later} in 40 seconds");
+    let (asker, group) = (core::net::Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1), crate::wire::ALL_ROUTERS);
+    let mut ask = vec![0; 48];
+    ask[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 8, 58, 255]);
+    ask[8..24].copy_from_slice(&asker.octets());
+    ask[24..40].copy_from_slice(&group.octets());
+    ask[40] = 133;
+    let sum = Sum::pseudo_ipv6(asker, group, IpProtocol::ICMPV6, 8).with(&ask[40..]).finish();
+    ask[42..44].copy_from_slice(&sum.to_be_bytes());
+    let group = crate::wire::multicast_mac(group);
+    let out = w.send(LAN, &frame(group, host(1), Some(100), EtherType::IPV6, &ask));
+    assert_eq!(out.len(), 1, "the answer, and nothing is flooded");
+    let (to, from, vid, came) = tagged(&out[0].1);
+    assert_eq!((out[0].0, to, from, vid, came[40], came[45]), (LAN, host(1), RED_GATE, 100, 134, 0x40));
+    // Another gateway's is not for these hosts.
+    let other = came.to_vec();
+    w.send(WAN, &vxlan(10_000, &frame(group, OTHER_DVR, None, EtherType::IPV6, &other)));
+    assert_eq!(w.dropped(WAN, DropReason::RouterElsewhere), 1);
 }

@@ -16,6 +16,8 @@ const MILLISECOND: u64 = 1024;
 pub struct Look {
     at: Instant,
     packets: u64,
+    sent: u64,
+    dropped: u64,
     longest: u64,
     long: BTreeMap<u64, u64>,
     threads: HashMap<u32, Waits>,
@@ -31,6 +33,8 @@ impl Look {
         Ok(Self {
             at: Instant::now(),
             packets: worker.rx_packets,
+            sent: worker.tx_packets,
+            dropped: worker.dropped_packets,
             longest: worker.longest_turn_microseconds,
             long: worker.long_turns_by_microseconds.clone(),
             threads: running.process().threads(),
@@ -55,6 +59,10 @@ pub struct HeldUp {
     pub core_denied_milliseconds: Option<f64>,
     /// Packets that it took in.
     pub packets_per_second: f64,
+    /// Packets that it sent on.
+    pub sent_per_second: f64,
+    /// Packets that it dropped.
+    pub dropped_packets: u64,
 }
 
 impl HeldUp {
@@ -74,13 +82,17 @@ impl HeldUp {
             None => last.longest.min(128),
         };
         let seconds = (last.at - first.at).as_secs_f64();
-        let packets = last.packets.checked_sub(first.packets).context("packets ran backwards")?;
+        let grown_by = |first: u64, last: u64| last.checked_sub(first).context("packets ran backwards");
+        let packets = grown_by(first.packets, last.packets)?;
+        let sent = grown_by(first.sent, last.sent)?;
         Ok(Self {
             seconds,
             longest_turn_microseconds_at_most: longest,
             turns_over_1_millisecond: grown.range(MILLISECOND..).map(|(_, count)| count).sum(),
             core_denied_milliseconds: denied(&first.threads, &last.threads).map(|ns| ns as f64 / 1e6),
             packets_per_second: packets as f64 / seconds,
+            sent_per_second: sent as f64 / seconds,
+            dropped_packets: grown_by(first.dropped, last.dropped)?,
         })
     }
 }
@@ -104,6 +116,8 @@ mod tests {
         Look {
             at,
             packets: 1000 * longest,
+            sent: 990 * longest,
+            dropped: 10 * longest,
             longest,
             long: long.iter().copied().collect(),
             threads: HashMap::from([(1, Waits { on_core: 5, waiting: 999 * waiting }), (2, worker)]),
@@ -123,6 +137,8 @@ mod tests {
             turns_over_1_millisecond: 1,
             core_denied_milliseconds: Some(2.0),
             packets_per_second: 600_000.0,
+            sent_per_second: 594_000.0,
+            dropped_packets: 12_000,
         };
         assert_eq!(held, expected);
         assert!(HeldUp::between(&last, &first).is_err());

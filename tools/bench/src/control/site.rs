@@ -95,7 +95,7 @@ impl Batches {
     }
 }
 
-fn put(objects: impl IntoIterator<Item = Object>) -> Result<Prepared> {
+pub(crate) fn put(objects: impl IntoIterator<Item = Object>) -> Result<Prepared> {
     let ops = objects.into_iter().map(Op::Put).collect();
     Prepared::new(0, Call::Apply(Apply { ops, ..Apply::default() }))
 }

@@ -1,5 +1,5 @@
 //! Weir: one bridge with a VLAN and a tunnel segment, the destination MACs configured as endpoints, the source MACs
-//! learned from the trace.
+//! learned from the trace. Where it routes, two bridges with a segment each, and a router between them.
 //!
 //! Its desired state is applied once and kept on its disk; every later start of the same case has it in force before
 //! the first packet.
@@ -64,8 +64,7 @@ impl Weir {
     /// Brings the desired state onto its disk. Answers the MAC of the port that frames come in on.
     pub fn prepare(&self, setting: &Setting) -> Result<Mac> {
         let mut running = self.launch(setting, Devices::Quiet)?;
-        let mut objects = site::network(setting.traffic)?;
-        objects.extend(site::endpoints(setting.traffic)?);
+        let objects = site::all(setting.traffic)?;
         running.apply(objects)?;
         let mac = port_mac(running.stats()?.ports.first())?;
         Box::new(running).stop()?;

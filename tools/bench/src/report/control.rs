@@ -89,6 +89,8 @@ mod tests {
             turns_over_1_millisecond: 3,
             core_denied_milliseconds: None,
             packets_per_second: 12.5e6,
+            sent_per_second: 12.5e6,
+            dropped_packets: 0,
         };
         Changes {
             network_seconds: 0.25,

@@ -1,5 +1,7 @@
 //! What Weir is told: `weir.toml`, and the desired state of a case.
 
+pub mod routed;
+
 use crate::frame::Tunnel;
 use crate::program::Setting;
 use crate::trace::{Case, Traffic, VID, VTEP, peer};
@@ -15,13 +17,18 @@ pub const BRIDGE: &str = "bench";
 
 /// The names of the ports that frames come in on and leave on.
 pub fn port_names(case: Case) -> (&'static str, &'static str) {
-    if case.comes_tunnelled() { ("uplink0", "lan0") } else { ("lan0", "uplink0") }
+    match case {
+        Case::RouteVlan => ("lan0", "lan1"),
+        case if case.comes_tunnelled() => ("uplink0", "lan0"),
+        _ => ("lan0", "uplink0"),
+    }
 }
 
 /// The `tables` of `weir.toml` for a case.
 pub fn tables(traffic: Traffic) -> String {
     let (macs, bindings) = (traffic.macs * 2 + 1024, traffic.flows * 2 + 1024);
-    format!("macs = {macs}, endpoints = {macs}, bindings = {bindings}")
+    let room = format!("macs = {macs}, endpoints = {macs}, bindings = {bindings}");
+    if traffic.case.is_routed() { format!("{room}, routes = {}", traffic.routes) } else { room }
 }
 
 /// `weir.toml`, with ports by name and device. The source stands first, so that it is the process's first `net_pcap`.
@@ -71,6 +78,16 @@ pub fn vtep(peers: u32) -> Result<Value> {
     };
     let neighbours: BTreeMap<_, _> = (0..peers).map(neighbour).collect::<Result<_>>()?;
     Ok(json!({ "name": "vtep0", "port": "uplink0", "address": format!("{VTEP}/24"), "neighbours": neighbours }))
+}
+
+/// Everything that a case needs.
+pub fn all(traffic: Traffic) -> Result<Vec<Object>> {
+    if traffic.case.is_routed() {
+        return routed::all(traffic);
+    }
+    let mut objects = network(traffic)?;
+    objects.extend(endpoints(traffic)?);
+    Ok(objects)
 }
 
 /// The bridge, its two segments, the vtep and the peers.
