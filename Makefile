@@ -16,7 +16,7 @@ AS_ROOT := $(if $(SUDO),env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=sudo)
 
 # What the build, the demo, the tests and the benchmark ask of Debian 12.
 PACKAGES := gcc libc6-dev make pkg-config libclang-dev libdpdk-dev dpdk dpdk-dev \
-            iproute2 ethtool iputils-ping iputils-arping ndisc6 keepalived procps \
+            iproute2 ethtool iputils-ping iputils-arping iputils-tracepath traceroute mtr-tiny ndisc6 keepalived procps \
             tcpdump tshark iperf3 socat openvswitch-switch openvswitch-switch-dpdk python3-pytest python3-scapy
 
 .PHONY: help deps rust build demo test fmt clippy unit e2e bench install clean
