@@ -75,6 +75,10 @@ impl<F: Frame> Gateway<F> {
 
     /// Takes note that a host of a routed bridge has said what its MAC is: what waits for it goes with the next tick.
     pub(super) fn host_confirmed(&mut self, bridge: BridgeId, address: IpAddr, mac: MacAddr, now: Time) {
+        // Without routers, all that hosts say of themselves comes by here.
+        if self.hosts.entries().is_empty() {
+            return;
+        }
         let Some((number, _)) = self.hosts.confirm(bridge.0, address, mac, now) else { return };
         if self.hosts.get_mut(number).is_some_and(|entry| entry.held > 0) {
             self.waiting.release_later(number);
