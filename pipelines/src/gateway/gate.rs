@@ -52,6 +52,8 @@ impl<F: Frame> Gateway<F> {
 
     /// The place that a frame came from. `None` if that is a peer for whom there is no number.
     pub(super) fn back(&self, snapshot: &Snapshot, p: &Parsed) -> Option<Place> {
+        // A packet that waited may have outlived that its segment was its bridge's.
+        snapshot.segment(p.place.segment()).filter(|segment| segment.bridge == p.bridge)?;
         if !p.tunnel {
             return Some(p.place);
         }
