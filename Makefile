@@ -62,7 +62,7 @@ unit: deps rust ## unit, property and golden tests
 e2e: build ## end-to-end tests with real peers in network namespaces (root)
 	$(SUDO) env WEIR_BINARIES='$(BINARIES)' $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5 tests/e2e
 
-bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch, some six minutes; writes bench-results/
+bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch, some eight minutes; writes bench-results/
 	$(SUDO) '$(BINARIES)/weir-bench' set
 
 install: ## installs binaries, man pages, completion, unit and an example weir.toml, after `make build`

@@ -1,6 +1,6 @@
 //! How long a large desired state takes: applied over the RPC in batches, one more change on top, and restored.
 //!
-//! `scale DIRECTORY [ENDPOINTS [BRIDGES [BATCH]]]`: no devices and no workers, so that what is measured is the RPC, the
+//! `scale DIRECTORY [ENDPOINTS [BRIDGES [BATCH [ROUTES]]]]`: no devices and no workers, so that what is measured is the RPC, the
 //! manager and the store. The directory is for the state, and must be on the disk that is meant. `weir-bench control`
 //! measures the whole firmware.
 
@@ -22,11 +22,11 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let directory = arguments.first().ok_or("scale DIRECTORY [ENDPOINTS [BRIDGES [BATCH]]]")?;
+    let directory = arguments.first().ok_or("scale DIRECTORY [ENDPOINTS [BRIDGES [BATCH [ROUTES]]]]")?;
     let number = |n: usize, default: usize| arguments.get(n).map_or(Ok(default), |text| text.parse());
     let (endpoints, bridges, batch) = (number(1, 1_000_000)?, number(2, 1_000)?, number(3, 100_000)?);
     let directory = Path::new(directory);
-    apply(directory, endpoints, bridges, batch)?;
+    apply(directory, endpoints, bridges, batch, number(4, 0)?)?;
     restore(directory)
 }
 
@@ -57,12 +57,26 @@ fn endpoint(n: usize, endpoints: usize, bridges: usize) -> String {
     )
 }
 
+/// A router on the first bridge.
+fn router() -> Vec<String> {
+    let router = r#"{"put":{"router":{"name":"router-0"}}}"#;
+    let interface = r#"{"put":{"interface":{"router":"router-0","bridge":"tenant-0","mac":"02:00:5e:00:00:01","addresses":["192.168.0.1/16"]}}}"#;
+    vec![router.to_owned(), interface.to_owned()]
+}
+
+/// Its n-th route: to a net of its own, by one of 100 next hops.
+fn route(n: usize) -> String {
+    let [a, b, c, _] = (0x1400_0000 + (n << 8) as u32).to_be_bytes();
+    let via = n % 100 + 1;
+    format!(r#"{{"put":{{"route":{{"router":"router-0","prefix":"{a}.{b}.{c}.0/24","via":["192.168.1.{via}"]}}}}}}"#)
+}
+
 fn request(id: usize, ops: &[String]) -> Vec<u8> {
     let ops = ops.join(",");
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"apply\",\"params\":{{\"ops\":[{ops}]}}}}\n").into_bytes()
 }
 
-fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize) -> Outcome<()> {
+fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize, routes: usize) -> Outcome<()> {
     let tables = Tables::default();
     let (store, saved) = Store::open(directory)?;
     if saved != 0 {
@@ -111,6 +125,18 @@ fn apply(directory: &Path, endpoints: usize, bridges: usize, batch: usize) -> Ou
         each[10].as_secs_f64() * 1e3,
         each[19].as_secs_f64() * 1e3
     );
+    if routes > 0 {
+        ask(&request(1, &router()))?;
+        let mut total = Duration::ZERO;
+        for first in (0..routes).step_by(batch) {
+            let ops: Vec<_> = (first..routes.min(first + batch)).map(route).collect();
+            total += ask(&request(2, &ops))?;
+        }
+        println!("routes_seconds {:.3}", total.as_secs_f64());
+        let mut each = (0..20).map(|n| ask(&request(n, &[route(routes + n)]))).collect::<Outcome<Vec<_>>>()?;
+        each.sort_unstable();
+        println!("one_more_route_milliseconds median {:.3}", each[10].as_secs_f64() * 1e3);
+    }
     drop(answers);
     drop(stream);
     server.stop();

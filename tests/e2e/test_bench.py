@@ -43,6 +43,25 @@ def test_suppressed_requests_are_counted_by_their_answers(lab):
     assert "ovs_cycles_per_packet" not in result
 
 
+@pytest.mark.parametrize("case", ["route", "route-vlan"])
+def test_routed_frames_are_verified_measured_and_reported(case, lab):
+    result = measured(lab, case, "--flows", 64, "--routes", 500, "--skip", "ovs")
+    assert (result["routes"], result["copies_per_frame"], result["verified"]["frames"]) == (500, 1, 128)
+    assert 0 < result["received"] <= result["sent"]
+    assert result["net"] == pytest.approx(result["cycles_per_packet"] - result["testpmd_io"])
+
+
+@pytest.mark.parametrize("case", ["route", "route-vlan"])
+def test_open_vswitch_routes_as_well(case, lab):
+    result = measured(lab, case, "--flows", 64, "--routes", 500, "--skip", "weir")
+    assert result["ovs_cycles_per_packet"] > result["testpmd_io"]
+
+
+def test_more_flows_than_open_vswitch_meets_in_time_leave_it_out(lab):
+    result = measured(lab, "route", "--flows", 8200, "--routes", 500, "--skip", "weir")
+    assert "8192" in result["ovs_absent"] and "ovs_cycles_per_packet" not in result
+
+
 @pytest.mark.parametrize("case", ["vlan-nvgre", "nvgre-vlan", "vlan-geneve"])
 def test_open_vswitch_is_measured_with_every_tunnel(case, lab):
     result = measured(lab, case, "--flows", 64, "--skip", "weir")
@@ -62,3 +81,20 @@ def test_changes_are_timed_with_and_without_traffic(lab):
     assert busy["while_applying"]["packets_per_second"] > 0
     assert 0 < result["learned_macs"] <= 50_000 and result["bytes_per_learned_mac"] > 0
     assert result["restart_to_first_packet_seconds"] > 0
+
+
+def test_routes_are_applied_and_changed_under_the_packets_that_take_them(lab):
+    result = measured(lab, "routes", "--routes", 20_000, "--batch", 5000)
+    assert (result["routes"], result["batch_routes"]) == (20_000, 5000)
+    for changes in (result["without_traffic"], result["with_traffic"]):
+        assert 0 < changes["slowest_batch_seconds"] <= changes["apply_seconds"]
+        assert (changes["one"]["routes"], changes["thousand"]["routes"]) == (1, 1000)
+        for changing in (changes["one"], changes["thousand"]):
+            assert 0 < changing["milliseconds"] <= changing["slowest_milliseconds"]
+            assert changing["routes_per_second"] > 0 and changing["calls"] > 0
+    quiet, busy = result["without_traffic"], result["with_traffic"]
+    assert quiet["while_applying"]["sent_per_second"] == 0
+    # Every packet has a way, whatever of it changes.
+    for held in (busy["before"], busy["while_applying"], busy["one"]["meanwhile"], busy["thousand"]["meanwhile"]):
+        assert held["sent_per_second"] > 0 and held["dropped_packets"] == 0
+    assert result["restart_to_first_packet_seconds"] > 0 and result["bytes_per_route"] > 0

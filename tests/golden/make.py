@@ -19,9 +19,10 @@ import sys
 
 from scapy.all import (  # noqa: F401: for the scripts
     ARP, ICMP, IP, TCP, UDP, Dot1AD, Dot1Q, Dot3, Ether, GRE, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA,
-    ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RA, IPOption, IPv6, IPv6ExtHdrDestOpt,
+    ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, ICMPv6NDOptSrcLLAddr, ICMPv6ND_RA, ICMPv6ND_RS, IPOption, IPv6, IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, Jumbo, LLC, PadN, Raw, fragment,
 )
+from scapy.utils import checksum
 from scapy.layers.dhcp import BOOTP, DHCP  # noqa: F401: the same
 from scapy.layers.vxlan import VXLAN
 
@@ -30,6 +31,9 @@ HERE = pathlib.Path(__file__).parent
 # Hosts of tenants.
 A, B, C, D = (f"02:00:00:00:00:{n:02x}" for n in (0xA, 0xB, 0xC, 0xD))
 ALL = "ff:ff:ff:ff:ff:ff"
+# The gateways' MACs on bridges a, b and c of the routed setups, and another gateway's DVR MAC.
+GA, GB, GC = (f"02:00:00:00:a0:{n:02x}" for n in (0xA, 0xB, 0xC))
+FAR = "02:00:00:00:d0:02"
 # The gateway's ports, and its vteps' addresses.
 LAN0, LAN1, WAN0 = (f"02:00:00:00:f0:{n:02x}" for n in range(3))
 VTEP, VTEP6 = "192.0.2.1", "2001:db8::1"
@@ -81,6 +85,24 @@ def udp(sport=1000, dport=2000, **fields):
 def hello(text="hello", **fields):
     """A small IPv4 UDP datagram; `fields` are of its IP header."""
     return ip(**fields) / udp() / Raw(text.encode())
+
+
+def across(text="hello", **fields):
+    """The same between two nets: from host A, 10.0.1.10, to host B, 10.0.2.11."""
+    return hello(text, **{"src": "10.0.1.10", "dst": "10.0.2.11", **fields})
+
+
+def across6(text="hello", **fields):
+    """The same over IPv6: from fd00:1::a to fd00:2::b."""
+    return ip6(**{"src": "fd00:1::a", "dst": "fd00:2::b", **fields}) / udp() / Raw(text.encode())
+
+
+def optioned(options, behind, **fields):
+    """An IPv4 packet with these bytes as its options, right or wrong, padded to whole words; `behind` them. It needs the type in front."""
+    options += bytes(-len(options) % 4)
+    length = 20 + len(options)
+    head = raw(ip(**{"ihl": length // 4, "len": length + len(raw(behind)), "proto": 17, "chksum": 0, **fields})) + options
+    return Raw(patch(head, 10, struct.pack(">H", checksum(head))) + raw(behind))
 
 
 def arp(op, source, source_ip, target_ip, target="00:00:00:00:00:00", **fields):

@@ -136,13 +136,13 @@ fn refused(refusal: Refusal, changes: &[Change], origins: &[usize]) -> Error {
     let (path, value) = match &refusal {
         Refusal::Full(table) => ("ops".to_owned(), (*table).to_owned()),
         Refusal::Meshes => ("ops".to_owned(), MESHES.to_string()),
-        Refusal::Taken { change, field, value, .. } => {
-            let op = origins.get(*change).copied().unwrap_or(*change);
-            (format!("ops[{op}].put.{field}"), value.clone())
+        Refusal::Taken(taken) => {
+            let op = origins.get(taken.change).copied().unwrap_or(taken.change);
+            (format!("ops[{op}].put.{}", taken.field), taken.value.clone())
         }
     };
     let message = match &refusal {
-        Refusal::Taken { change, .. } if *change < changes.len() => format!("{}: {refusal}", changes[*change].key),
+        Refusal::Taken(taken) if taken.change < changes.len() => format!("{}: {refusal}", changes[taken.change].key),
         refusal => refusal.to_string(),
     };
     fault(code::INVALID_STATE, message, path, value)

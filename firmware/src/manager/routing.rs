@@ -11,7 +11,7 @@ use super::desired::routing::{Hops, own_addresses};
 use super::key::ObjectKey;
 use super::numbers::Numbers;
 use super::reach::shifted;
-use super::translate::{Refusal, mac_addr};
+use super::translate::{Refusal, TakenAddress, mac_addr};
 use crate::config::Tables;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::{BTreeSet, HashMap};
@@ -247,7 +247,7 @@ impl Routers {
                     None => ("interface.mac".to_owned(), o.mac.to_string()),
                 };
                 let owner = ObjectKey::Endpoint(o.bridge.clone(), mac);
-                return Err(Refusal::Taken { change, field, value, address, owner });
+                return Err(Refusal::Taken(Box::new(TakenAddress { change, field, value, address, owner })));
             }
         }
         let interface = path::Interface {

@@ -33,18 +33,22 @@ pub enum Refusal {
     /// There are more names of meshes than [`MESHES`].
     Meshes,
     /// An endpoint or an interface has an address that is an endpoint's.
-    Taken {
-        /// The number of the change.
-        change: usize,
-        /// Where in the object the address stands, or what gives it: `endpoint.ips[1]`.
-        field: String,
-        /// What stands there.
-        value: String,
-        /// The address.
-        address: IpAddr,
-        /// Whose it is.
-        owner: ObjectKey,
-    },
+    Taken(Box<TakenAddress>),
+}
+
+/// An address that is another's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenAddress {
+    /// The number of the change.
+    pub change: usize,
+    /// Where in the object the address stands, or what gives it: `endpoint.ips[1]`.
+    pub field: String,
+    /// What stands there.
+    pub value: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Whose it is.
+    pub owner: ObjectKey,
 }
 
 impl fmt::Display for Refusal {
@@ -52,7 +56,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::Full(table) => write!(f, "no room left in the table that {table} in weir.toml sizes"),
             Self::Meshes => write!(f, "there can be no more than {MESHES} meshes"),
-            Self::Taken { address, owner, .. } => write!(f, "{address} is an address of {owner} already"),
+            Self::Taken(taken) => write!(f, "{} is an address of {} already", taken.address, taken.owner),
         }
     }
 }
@@ -469,7 +473,8 @@ impl Translator {
                         let owner = Mac::try_from(owner.0).unwrap_or(mac);
                         let owner = ObjectKey::Endpoint(name.clone(), owner);
                         let (address, field) = (ips[ip], format!("endpoint.ips[{ip}]"));
-                        Refusal::Taken { change: comer.change, field, value: address.to_string(), address, owner }
+                        let (change, value) = (comer.change, address.to_string());
+                        Refusal::Taken(Box::new(TakenAddress { change, field, value, address, owner }))
                     }
                     Taken::Full => Refusal::Full("tables.endpoints"),
                 })?;
@@ -478,7 +483,13 @@ impl Translator {
         Ok(())
     }
 
-    fn port(&self, name: &Name) -> Option<PortId> {
+    /// The ports, in the order of their numbers.
+    pub fn ports(&self) -> &[Name] {
+        &self.ports
+    }
+
+    /// The number of a port.
+    pub fn port(&self, name: &Name) -> Option<PortId> {
         self.ports.iter().position(|p| p == name).map(|n| PortId(n as u16))
     }
 
@@ -511,6 +522,16 @@ impl Translator {
             gateways: vtep.gateways.clone(),
             neighbours: vtep.neighbours.iter().map(|(a, mac)| (*a, mac_addr(*mac))).collect(),
         })
+    }
+
+    /// The number of a bridge.
+    pub fn bridge_number(&self, name: &Name) -> Option<BridgeId> {
+        self.bridges.get(name).map(|(n, _)| BridgeId(n as u16))
+    }
+
+    /// The number of a segment.
+    pub fn segment_number(&self, id: &SegmentId) -> Option<SegmentIx> {
+        self.segments.get(id).map(|(n, _)| SegmentIx(n))
     }
 
     /// The name of a numbered bridge, for every number in use.

@@ -39,13 +39,10 @@ pub(super) struct Touch<'a, M> {
 }
 
 /// The rows that changes touch, in order: those of the state as it is now, and those that have gone.
-pub(super) fn touched<'a, 's, M: Member, V: 's>(
+pub(super) fn touched<'a, 's, M: Member + 's, V: 's>(
     changes: impl Iterator<Item = Touch<'a, M>>,
     members: impl Fn(&Name) -> Option<&'s BTreeMap<M, V>>,
-) -> Vec<Row<'a, M>>
-where
-    M: 's,
-{
+) -> Vec<Row<'a, M>> {
     let mut rows = FxHashSet::default();
     // The row of the change before, from its begin to the next one's: neighbours mostly come together.
     let mut last: Option<(Row<'a, M>, Option<M>)> = None;

@@ -14,7 +14,7 @@ use super::parse::{self, CHAIN, Parsed, Routed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop::is_a_hosts;
 use super::trace::Step;
-use crate::tables::{Hop, Interface, Net, NextHop, Place, Snapshot, Target, mac_key};
+use crate::tables::{Hop, Interface, Net, NextHop, Pair, Place, Snapshot, Target, mac_key};
 use crate::wire::{IcmpError, Ipv4, Ipv4Header, Ipv6, Ipv6Header, MacAddr, clamp_mss};
 use crate::{Egress, Frame, Pool, Time};
 use core::net::IpAddr;
@@ -123,16 +123,23 @@ impl<F: Frame> Gateway<F> {
     fn onward(&mut self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
         let Packet { source, destination, hops } = packet;
         let martian = Err(Decision::Drop(DropReason::Martian));
-        if !is_a_hosts(source) || !is_a_hosts(destination) || from.addresses.iter().any(|own| own.is_all_of(source)) {
+        let (found, back) = (snapshot.route(from.router, destination), snapshot.route(from.router, source));
+        let ours = |target| matches!(target, Some((_, Target::Local(_))));
+        if !is_a_hosts(source)
+            || !is_a_hosts(destination)
+            || from.addresses.iter().any(|own| own.is_all_of(source))
+            || is_all_of_a_net(snapshot, back, source)
+            || is_all_of_a_net(snapshot, found, destination)
+            || ours(back)
+            || source == from.link_local()
+        {
             return martian;
         }
-        let ours = |target| matches!(target, Some((_, Target::Local(_))));
-        let found = snapshot.route(from.router, destination);
         self.note(|_| Step::Route { router: from.router, to: destination, found });
         if ours(found) || destination == from.link_local() {
             return Err(Decision::Gateway);
         }
-        if is_of_the_link(source) || is_of_the_link(destination) || ours(snapshot.route(from.router, source)) {
+        if is_of_the_link(source) || is_of_the_link(destination) {
             return martian;
         }
         if hops <= 1 {
@@ -147,7 +154,7 @@ impl<F: Frame> Gateway<F> {
             }
             Some(Target::Via(ix)) => {
                 let hops = snapshot.next_hops(ix);
-                let hop = self.choose_hop(snapshot, hops, flow);
+                let hop = self.choose_hop(snapshot, hops, Pair::share(flow));
                 let hop = hop.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
                 Onward { hop, spread: hops.len() > 1 }
             }
@@ -155,9 +162,6 @@ impl<F: Frame> Gateway<F> {
         self.note(|_| Step::NextHop { interface: onward.hop.interface, address: onward.hop.address });
         let to = snapshot.interface(onward.hop.interface);
         let to = to.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
-        if to.addresses.iter().any(|own| own.is_all_of(onward.hop.address)) {
-            return martian;
-        }
         let passes = |interface: &Interface| !interface.external || interface.pass_without_nat;
         if !passes(from) || !passes(to) {
             return Err(Decision::Refer(IcmpError::Prohibited, DropReason::Prohibited));
@@ -314,6 +318,12 @@ fn destination(head: &[u8], p: &Parsed) -> Option<IpAddr> {
         6 => Ipv6::parse_head(packet, len).ok().map(|ip| ip.destination().into()),
         _ => None,
     }
+}
+
+/// Whether an address stands for all of the net that the route to it is to.
+fn is_all_of_a_net(snapshot: &Snapshot, route: Option<(u8, Target)>, address: IpAddr) -> bool {
+    let Some((_, Target::Connected(ix))) = route else { return false };
+    snapshot.interface(ix).is_some_and(|interface| interface.addresses.iter().any(|own| own.is_all_of(address)))
 }
 
 /// Whether an address is of one link only.

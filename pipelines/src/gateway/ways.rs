@@ -235,7 +235,7 @@ impl<F: Frame> Gateway<F> {
             NeighbourState::Resolving => (way.wait, way.stamp) = (Some(number), 0),
             NeighbourState::Failed => return Err(DropReason::NextHopFailed),
         }
-        way.to_next_hop(neighbour.mac);
+        way.lead_to(neighbour.mac);
         (way.shape, way.port) = (shape, vtep.port);
         // All that is in front of the inner EtherType, but for the outer Ethernet header, and that EtherType.
         way.most = port.mtu.saturating_sub(len as u16 + MACS as u16 + 2 - 14);
@@ -254,7 +254,7 @@ impl Way {
                 let here = Peer { vtep, encap, address: ours.address };
                 (way.shape, _) = write_header(&mut way.header, source, peer, here, network)?;
                 way.port = ours.port;
-                way.to_next_hop(snapshot.ports().get(ours.port.index())?.mac);
+                way.lead_to(snapshot.ports().get(ours.port.index())?.mac);
             }
             (SegmentKind::Tunnel { .. }, None) => return None,
             (kind, _) => way.behind_tags(snapshot, kind),
@@ -264,7 +264,7 @@ impl Way {
     }
 
     /// Goes to a next hop; the rest of the header is there.
-    fn to_next_hop(&mut self, mac: MacAddr) {
+    fn lead_to(&mut self, mac: MacAddr) {
         self.header[..6].copy_from_slice(&mac.0);
         self.ip_sum = self.header[14..34].as_chunks::<2>().0.iter().map(|w| u32::from(u16::from_be_bytes(*w))).sum();
     }

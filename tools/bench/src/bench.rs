@@ -157,7 +157,7 @@ impl Bench {
             programs.push(Box::new(weir.clone()));
         }
         programs.push(Box::new(Testpmd::new(&options.testpmd, Forward::MacSwap)?));
-        let ovs_absent = match OpenVswitch::new(traffic.case, traffic.flows, mac) {
+        let ovs_absent = match OpenVswitch::new(traffic, mac) {
             _ if options.skip.contains(&Skip::Ovs) => Some("--skip ovs".to_owned()),
             Err(e) => Some(format!("{e:#}")),
             Ok(ovs) => {

@@ -285,7 +285,7 @@ fn legend(first: &CaseReport, cases: &[&CaseReport]) -> String {
             let _ = writeln!(
                 text,
                 "{}, {} flows: {routes} configured routes; of eight flows, seven take one each, to 256 hosts in all, and one \
-                 goes to a\nhost on the bridge. weir is asked for the longest match of a pair of addresses once a second.",
+                 goes to a\nhost on the bridge. weir looks a pair of addresses up once a second, and else remembers its way.",
                 case.case, case.flows
             );
         }

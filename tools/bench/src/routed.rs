@@ -124,7 +124,7 @@ fn neighbours(traffic: &Traffic) -> u32 {
 /// Where a site begins, and which of its routes the nth is.
 fn place(n: u32) -> (u32, Spot) {
     let spots = SITE.len() as u32;
-    (SITES + (n / spots << (32 - SITE_LENGTH)), SITE[(n % spots) as usize])
+    (SITES + ((n / spots) << (32 - SITE_LENGTH)), SITE[(n % spots) as usize])
 }
 
 /// Where a flow's packets go.

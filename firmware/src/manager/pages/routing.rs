@@ -164,12 +164,11 @@ fn domains<T: Clone>(
     let first = only.clone().or_else(|| after.as_ref().map(|(name, _)| name.clone()));
     let domains = state.routing.domains().range((first.map_or(Bound::Unbounded, Bound::Included), Bound::Unbounded));
     let domains = domains.take_while(move |(name, _)| only.as_ref().is_none_or(|only| only == *name));
-    let domains = domains.filter_map(move |(name, domain)| match &after {
+    domains.filter_map(move |(name, domain)| match &after {
         Some((router, _)) if name < router => None,
         Some((router, last)) if name == router => Some((name, domain, Bound::Excluded(last.clone()))),
         _ => Some((name, domain, Bound::Unbounded)),
-    });
-    domains
+    })
 }
 
 fn routes<'a>(name: &'a Name, domain: &'a Domain, first: Bound<IpPrefix>) -> impl Iterator<Item = Row> + 'a {

@@ -282,7 +282,7 @@ fn an_answer_to_a_probe_that_leaves_out_the_mac_confirms_the_host_and_teaches_no
     let (mut came, mut probes) = (0, 0);
     for _ in 0..1_000 {
         came += w.send(LAN, &packet6(target)).iter().filter(|out| is_to_it(out)).count();
-        if w.tick(100).iter().any(|out| is_to_it(out)) {
+        if w.tick(100).iter().any(&is_to_it) {
             probes += 1;
             w.send(LAN, &short_advertisement(target));
         }

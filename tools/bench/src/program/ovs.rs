@@ -3,23 +3,33 @@
 //! Two bridges, as its documentation lays them out: `tenant` with the VLAN side and the tunnel, `underlay` with the
 //! outer side and the tunnel's address. Its flows are the least that do the work: no MAC table, no learning; so it does
 //! less than Weir does. Its GRE key is all 32 bits, so that NVGRE's VSID stands in the upper 24: what it sends has FlowID
-//! zero, and what comes with any FlowID is matched by a mask.
+//! zero, and what comes with any FlowID is matched by a mask. Where it routes, it has a flow for each route.
+
+mod routed;
 
 use super::{Counts, Program, Running, SINK, Setting, find};
 use crate::frame::Mac;
 use crate::frame::Tunnel;
+use crate::interrupt::pause;
 use crate::memory::sweep;
 use crate::process::{Process, arguments, run};
-use crate::trace::{Case, PEER, PEER_MAC, VID, VTEP};
+use crate::routed::{PEER_OUT, TUNNEL_OUT};
+use crate::trace::{Case, Traffic, VID, VTEP, peer};
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const INSTALL: &str = "apt-get install openvswitch-switch-dpdk";
 const DAEMON: &str = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk";
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 const START_TIME: Duration = Duration::from_secs(60);
 const STOP_TIME: Duration = Duration::from_secs(10);
+/// How long it may take to meet all flows of routed traffic.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
+/// The most flows of routed traffic: it met 65,536 in no quarter of a minute.
+const MOST_ROUTED_FLOWS: u32 = 8192;
+/// The most routes: it loads some 10,000 to 30,000 a second.
+const MOST_ROUTES: u32 = 131_072;
 /// The packet buffers that it can have (its `MAX_NB_MBUF`), less what it wants in flight.
 const MOST_FLOWS: u32 = 4096 * 64 - 16_384;
 /// MiB for those buffers, one to an ordinary page, with room.
@@ -39,8 +49,12 @@ impl OpenVswitch {
     pub const MEMORY_MIB: u32 = MEMORY_MIB;
 
     /// Finds the programs. The error says why it cannot run.
-    pub fn new(case: Case, flows: u32, gateway: Mac) -> Result<Self> {
+    pub fn new(traffic: Traffic, gateway: Mac) -> Result<Self> {
+        let Traffic { case, flows, routes, .. } = traffic;
         ensure!(!matches!(case, Case::Arp | Case::Flood), "its static flows do not do {case}");
+        ensure!(routes <= MOST_ROUTES, "more than {MOST_ROUTES} routes take it too long to load, a flow for each");
+        let many = case.is_routed() && flows > MOST_ROUTED_FLOWS;
+        ensure!(!many, "with a flow for each route, it has not met more than {MOST_ROUTED_FLOWS} of them in time");
         let daemon = find(Path::new(DAEMON), INSTALL)?;
         let database = find(Path::new("ovsdb-server"), INSTALL)?;
         find(Path::new(SCHEMA), INSTALL)?;
@@ -90,10 +104,12 @@ impl Program for OpenVswitch {
             let answer = tools.call("ovs-vsctl", &["get", "Open_vSwitch", ".", "dpdk_initialized"])?;
             Ok((answer.trim() == "true").then_some(()))
         })?;
-        let case = setting.traffic.case;
-        let file_prefix = setting.file_prefix.clone();
-        let switching = Switching { switch, _database: database, tools, case, file_prefix, _directory: directory };
+        let (traffic, file_prefix) = (setting.traffic, setting.file_prefix.clone());
+        let switching = Switching { switch, _database: database, tools, traffic, file_prefix, _directory: directory };
         switching.configure(setting, self.gateway).map_err(|e| e.context(switching.switch.log_tail()))?;
+        if setting.traffic.case.is_routed() {
+            switching.settle()?;
+        }
         Ok(Box::new(switching))
     }
 }
@@ -144,18 +160,18 @@ struct Switching {
     switch: Process,
     _database: Process,
     tools: Tools,
-    case: Case,
+    traffic: Traffic,
     file_prefix: String,
     _directory: tempfile::TempDir,
 }
 
 impl Switching {
     fn source_bridge(&self) -> &'static str {
-        if self.case.comes_tunnelled() { "underlay" } else { "tenant" }
+        if self.traffic.case.comes_tunnelled() { "underlay" } else { "tenant" }
     }
 
     fn sink_bridge(&self) -> &'static str {
-        if self.case.leaves_tunnelled() { "underlay" } else { "tenant" }
+        if self.traffic.case.leaves_tunnelled() { "underlay" } else { "tenant" }
     }
 
     fn configure(&self, setting: &Setting, gateway: Mac) -> Result<()> {
@@ -167,24 +183,56 @@ impl Switching {
         vsctl(&["set", "bridge", "underlay", &format!("other_config:hwaddr=\"{}\"", written(gateway))])?;
         self.in_namespace(&["addr", "add", &format!("{VTEP}/24"), "dev", "underlay"])?;
         self.in_namespace(&["link", "set", "underlay", "up"])?;
-        let [kind, key] = tunnel(self.case);
-        let peer = format!("options:remote_ip={PEER}");
-        vsctl(&["add-port", "tenant", "tunnel", "--", "set", "interface", "tunnel", &kind, &peer, &key])?;
-        self.tools.call("ovs-appctl", &["tnl/neigh/set", "underlay", &PEER.to_string(), &written(PEER_MAC)])?;
+        let case = self.traffic.case;
+        self.add_tunnel("tunnel", 0, &tunnel(case.tunnel(), case.comes_tunnelled()))?;
+        if case == Case::Route {
+            self.add_tunnel(routed::TUNNEL_OUT, PEER_OUT, &tunnel(TUNNEL_OUT, false))?;
+        }
         self.add_device("sink", self.sink_bridge(), SINK)?;
 
         let flow = |bridge: &str, flow: &str| self.tools.call("ovs-ofctl", &["add-flow", bridge, flow]).map(|_| ());
-        if self.case.leaves_tunnelled() {
+        if case.leaves_tunnelled() {
             flow("underlay", "in_port=LOCAL,actions=output:sink")?;
-        } else {
-            flow("tenant", &format!("in_port=tunnel{},actions=mod_vlan_vid:{VID},output:sink", matched(self.case)))?;
+        }
+        if case.is_routed() {
+            let file = self.tools.path("routes");
+            for flows in routed::flows(self.traffic) {
+                std::fs::write(&file, flows).with_context(|| format!("cannot write {file}"))?;
+                self.tools.call("ovs-ofctl", &["add-flows", "tenant", &file])?;
+            }
+        } else if !case.leaves_tunnelled() {
+            flow("tenant", &format!("in_port=tunnel{},actions=mod_vlan_vid:{VID},output:sink", matched(case)))?;
         }
         self.add_device("source", self.source_bridge(), &setting.source())?;
-        if self.case.leaves_tunnelled() {
-            flow("tenant", &format!("in_port=source,dl_vlan={VID},actions=strip_vlan,output:tunnel"))
-        } else {
-            flow("underlay", "in_port=source,actions=LOCAL")
+        match case {
+            _ if case.comes_tunnelled() => flow("underlay", "in_port=source,actions=LOCAL"),
+            _ if case.is_routed() => Ok(()),
+            _ => flow("tenant", &format!("in_port=source,dl_vlan={VID},actions=strip_vlan,output:tunnel")),
         }
+    }
+
+    /// Waits until it has met every flow, as far as it keeps them: each that it meets costs it the search of all routes.
+    fn settle(&self) -> Result<()> {
+        let (end, mut before) = (Instant::now() + SETTLE_TIME, None);
+        while Instant::now() < end {
+            let met = misses(&self.tools.call("ovs-appctl", &["dpif-netdev/pmd-stats-show"])?);
+            if met.is_some_and(|met| met > 0) && met == before {
+                break;
+            }
+            before = met;
+            pause(Duration::from_millis(300))?;
+        }
+        Ok(())
+    }
+
+    /// A tunnel port to the nth remote tunnel endpoint, whose MAC it is told.
+    fn add_tunnel(&self, name: &str, nth: u32, [kind, key]: &[String; 2]) -> Result<()> {
+        let (address, mac) = peer(nth);
+        let remote = format!("options:remote_ip={address}");
+        let port = ["add-port", "tenant", name, "--", "set", "interface", name, kind, &remote, key];
+        self.tools.call("ovs-vsctl", &port)?;
+        let neighbour = ["tnl/neigh/set", "underlay", &address.to_string(), &written(mac)];
+        self.tools.call("ovs-appctl", &neighbour).map(|_| ())
     }
 
     fn add_device(&self, name: &str, bridge: &str, device: &str) -> Result<()> {
@@ -231,12 +279,12 @@ impl Running for Switching {
 }
 
 /// The tunnel port's type, and the key of what it sends and takes.
-fn tunnel(case: Case) -> [String; 2] {
-    let [kind, key] = match case.tunnel() {
+fn tunnel(tunnel: Tunnel, comes: bool) -> [String; 2] {
+    let [kind, key] = match tunnel {
         Tunnel::Vxlan(vni) => ["vxlan".into(), vni.to_string()],
         Tunnel::Geneve(vni) => ["geneve".into(), vni.to_string()],
         // What comes has a FlowID in the key.
-        Tunnel::Nvgre(_) if case.comes_tunnelled() => ["gre".into(), "flow".into()],
+        Tunnel::Nvgre(_) if comes => ["gre".into(), "flow".into()],
         Tunnel::Nvgre(vsid) => ["gre".into(), (vsid << 8).to_string()],
     };
     [format!("type={kind}"), format!("options:key={key}")]
@@ -248,6 +296,12 @@ fn matched(case: Case) -> String {
         Tunnel::Nvgre(vsid) => format!(",tun_id={:#x}/0xffffff00", vsid << 8),
         Tunnel::Vxlan(_) | Tunnel::Geneve(_) => String::new(),
     }
+}
+
+/// How often its worker had to ask for a flow, in what `dpif-netdev/pmd-stats-show` prints.
+fn misses(text: &str) -> Option<u64> {
+    let of = |line: &str| line.trim().strip_prefix("miss with success upcall:")?.trim().parse::<u64>().ok();
+    text.lines().filter_map(of).max()
 }
 
 /// A MAC as its tools read it.
@@ -278,6 +332,13 @@ mod tests {
     }
 
     #[test]
+    fn what_it_had_to_ask_for_is_the_worker_s() {
+        let text = "pmd thread numa_id 0 core_id 1:\n  packets received: 50\n  miss with success upcall: 7\n  \
+                    miss with failed upcall: 9\nmain thread:\n  miss with success upcall: 0\n";
+        assert_eq!((misses(text), misses("")), (Some(7), None));
+    }
+
+    #[test]
     fn it_gets_the_same_kind_of_memory_and_the_same_cores() {
         let mut setting = Setting {
             traffic: Traffic::new(Case::VlanVxlan, 1, 1).unwrap(),
@@ -297,17 +358,23 @@ mod tests {
 
     #[test]
     fn what_it_cannot_do_is_said() {
-        assert!(OpenVswitch::new(Case::VlanVxlan, 1 << 20, [2; 6]).is_err());
-        let error = OpenVswitch::new(Case::Flood, 1, [2; 6]).unwrap_err().to_string();
-        assert_eq!(error, "its static flows do not do flood");
+        assert!(OpenVswitch::new(Traffic::new(Case::VlanVxlan, 1 << 20, 1).unwrap(), [2; 6]).is_err());
+        let refused = |traffic| OpenVswitch::new(traffic, [2; 6]).unwrap_err().to_string();
+        assert_eq!(refused(Traffic::new(Case::Flood, 1, 1).unwrap()), "its static flows do not do flood");
+        let routed = |flows| Traffic::new(Case::Route, flows, 1).unwrap();
+        assert!(refused(routed(8193)).contains("more than 8192"));
+        assert!(refused(routed(1).with_routes(200_000).unwrap()).contains("131072 routes"));
     }
 
     #[test]
     fn the_vsid_is_the_upper_part_of_the_key() {
-        assert_eq!(tunnel(Case::VlanNvgre), ["type=gre", "options:key=1280000"]);
-        assert_eq!(tunnel(Case::NvgreVlan), ["type=gre", "options:key=flow"]);
+        assert_eq!(tunnel(Tunnel::Nvgre(5000), false), ["type=gre", "options:key=1280000"]);
+        assert_eq!(tunnel(Tunnel::Nvgre(5000), true), ["type=gre", "options:key=flow"]);
         assert_eq!(matched(Case::NvgreVlan), ",tun_id=0x138800/0xffffff00");
-        assert_eq!(tunnel(Case::VlanGeneve), ["type=geneve", "options:key=20000"]);
-        assert_eq!((tunnel(Case::VxlanVlan)[1].as_str(), matched(Case::VxlanVlan).as_str()), ("options:key=10000", ""));
+        assert_eq!(tunnel(Tunnel::Geneve(20_000), false), ["type=geneve", "options:key=20000"]);
+        assert_eq!(
+            (tunnel(Tunnel::Vxlan(10_000), true)[1].as_str(), matched(Case::VxlanVlan).as_str()),
+            ("options:key=10000", "")
+        );
     }
 }
