@@ -82,11 +82,7 @@ impl<F: Frame> Gateway<F> {
         let outcome = match snapshot.attachment(port, service, tci & 0x0fff) {
             Attachment::Segment(ix, bridge, secure, gate) => {
                 (lane.place, lane.secure, lane.gate) = (Place::new(ix, None), secure, gate);
-                let taken = tenant(snapshot, bridge, link, rest, len, lane);
-                if taken.is_ok() {
-                    routed(snapshot, link, rest, lane);
-                }
-                taken
+                tenant(snapshot, bridge, link, rest, len, lane)
             }
             Attachment::Underlay => match self.underlay(snapshot, port, link, usize::from(rest_at) + 2, frame, lane) {
                 Ok(true) => return Decision::Local(rest_at),
@@ -355,9 +351,7 @@ fn stacked(
     link.ether_type = next;
     (lane.place, lane.secure, lane.rest_at) = (Place::new(ix, None), bridge.settings.port_security, 20);
     lane.gate = bridge.gate;
-    tenant(snapshot, segment.bridge, link, behind, end, lane)?;
-    routed(snapshot, link, behind, lane);
-    Ok(())
+    tenant(snapshot, segment.bridge, link, behind, end, lane)
 }
 
 /// A frame that came in a tunnel: `inner` is its head.
@@ -385,7 +379,6 @@ fn decapsulated(
     if let Some(ecn) = lane.ecn {
         lane.inner.class = lane.inner.class.with_ecn(ecn);
     }
-    routed(snapshot, link, rest, lane);
     Ok(())
 }
 
@@ -430,16 +423,17 @@ fn tenant(
     lane.inner.parse(link.ether_type, rest, available, secret, || secret.mix(link.to, link.from))
 }
 
-/// A frame for a router of its bridge is taken apart as such: `rest` is behind its EtherType.
-#[inline(always)]
-fn routed(snapshot: &Snapshot, link: Link, rest: &[u8], lane: &mut Parsed) {
-    if lane.gate.is(link.to) || lane.gate.is_several() && is_gateway(snapshot, lane.bridge, link.to) {
-        lane.for_router(rest, snapshot.secret());
-    }
-}
-
 /// Whether a MAC is one of several gateways of a bridge.
 #[cold]
-fn is_gateway(snapshot: &Snapshot, bridge: BridgeId, mac: u64) -> bool {
-    snapshot.interface_with(bridge, MacAddr::from_bits(mac)).is_some()
+fn is_gateway(snapshot: &Snapshot, bridge: BridgeId, key: u64) -> bool {
+    snapshot.interface_with(bridge, MacAddr::from_bits(key)).is_some()
 }
+
+/// Whether a frame of a routed bridge is for one of its gateways.
+#[inline(always)]
+pub(super) fn is_for_a_gateway(snapshot: &Snapshot, lane: &Parsed) -> bool {
+    lane.gate.is(lane.to & MAC) || lane.gate.is_several() && is_gateway(snapshot, lane.bridge, lane.to)
+}
+
+/// In a key, the MAC.
+const MAC: u64 = (1 << 48) - 1;

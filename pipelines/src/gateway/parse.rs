@@ -281,10 +281,11 @@ impl Inner {
 }
 
 impl Parsed {
-    /// Takes apart a frame for a router: `rest` begins behind the EtherType behind the segment's own tag. Its tags of its own go, as
-    /// far as they name no VLAN, and so does its padding.
+    /// Takes apart a frame for a router, of which `head` is the beginning. Its tags of its own go, as far as they name no VLAN, and so
+    /// does its padding.
     #[inline(never)]
-    pub(super) fn for_router(&mut self, rest: &[u8], secret: Secret) {
+    pub(super) fn for_router(&mut self, head: &[u8], secret: Secret) {
+        let rest = head.get(usize::from(self.rest_at) + 2..).unwrap_or(&[]);
         (self.routed, self.speaker) = (Routed::Odd, None);
         let behind_tags = usize::from(self.inner.ip_at) - 2;
         if self.inner.tagged {

@@ -8,6 +8,7 @@ use super::counters::{Counters, DropReason};
 use super::decide::Decision;
 use super::flap::Movers;
 use super::hosts::{HOSTS_SHARE, Waiting};
+use super::ingress::is_for_a_gateway;
 use super::learn::Fact;
 use super::meter::{Class, Meter};
 use super::notice::{Notice, Notices};
@@ -171,6 +172,9 @@ impl<F: Frame> Gateway<F> {
                 *lane = Parsed { place: Place::NOWHERE, ..Parsed::default() };
             }
             lane.decision = self.ingress(snapshot, port, underlay, frame, lane);
+            if lane.decision == Decision::Open && lane.gate.is_any() && is_for_a_gateway(snapshot, lane) {
+                lane.for_router(frame.head(), snapshot.secret());
+            }
             if F::TRACED {
                 self.note_arrival(snapshot, port, frame, lane);
             }
@@ -219,7 +223,7 @@ impl<F: Frame> Gateway<F> {
             Decision::Suppress => self.suppress(turn, frame, lane),
             Decision::Consume => self.consume(frame),
             Decision::Drop(reason) => self.refuse(turn.port, frame, reason),
-            Decision::Deliver(place) => self.forward_from(turn, frame, lane, place, lane.hop.from),
+            Decision::Deliver(place) => self.forward_delivered(turn, frame, lane, place),
             Decision::RouteToAll => self.route_to_all(turn, frame, lane),
             Decision::Wait(neighbour) => self.wait(turn, frame, lane, neighbour),
             Decision::Gateway => self.gateway(turn, frame, lane),

@@ -218,8 +218,18 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
+    /// Sends a frame that another gateway has routed out at a place.
+    #[inline(never)]
+    pub(super) fn forward_delivered<P, E>(&mut self, turn: &mut Turn<'_, P, E>, frame: F, p: &Parsed, place: Place)
+    where
+        P: Pool<Frame = F>,
+        E: Egress<F>,
+    {
+        self.forward_from(turn, frame, p, place, p.hop.from);
+    }
+
     /// Sends a routed packet out at a place.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn forward_routed<P, E>(&mut self, turn: &mut Turn<'_, P, E>, mut frame: F, p: &Parsed, place: Place)
     where
         P: Pool<Frame = F>,
