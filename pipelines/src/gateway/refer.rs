@@ -91,7 +91,7 @@ impl<F: Frame> Gateway<F> {
     {
         let snapshot = turn.snapshot;
         let at = usize::from(p.rest_at) + 2;
-        let Some(between) = between(snapshot, frame.head().get(at..).unwrap_or(&[]), p) else { return };
+        let Some(between) = between(snapshot, frame.head().get(at..).unwrap_or(&[]), p, error) else { return };
         let Some(router) = speaker(snapshot, p).map(|interface| interface.router) else { return };
         let Some(settings) = snapshot.router(router).map(|router| router.settings) else { return };
         let Some(back) = self.back(snapshot, p) else { return };
@@ -137,7 +137,7 @@ fn speaker<'a>(snapshot: &'a Snapshot, p: &Parsed) -> Option<&'a Interface> {
 }
 
 /// From which address of the interface, and to whom, a packet's error goes, if it may cause one.
-fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed) -> Option<Between> {
+fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed, error: IcmpError) -> Option<Between> {
     let interface = speaker(snapshot, p)?;
     match p.inner.ip_version {
         4 if may_cause_error4(packet) => {
@@ -148,7 +148,12 @@ fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed) -> Option<Between> {
             }
         }
         6 if may_cause_error6(packet) => {
-            let to = Ipv6::parse_head(packet, usize::MAX).ok()?.source();
+            let ip = Ipv6::parse_head(packet, usize::MAX).ok()?;
+            let to = ip.source();
+            // What was sent to an address of the router's own is answered from that one (RFC 4443 §2.2 (a)).
+            if matches!(error, IcmpError::PortUnreachable | IcmpError::ProtocolUnreachable) {
+                return Some(Between::V6(ip.destination(), to));
+            }
             match interface.address_towards(to.into())? {
                 IpAddr::V6(from) => Some(Between::V6(from, to)),
                 IpAddr::V4(_) => None,
