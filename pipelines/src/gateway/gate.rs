@@ -45,7 +45,6 @@ impl<F: Frame> Gateway<F> {
                 let lane = Parsed {
                     to: p.from,
                     from: self.mac_at(turn.snapshot, p, back),
-                    ecn: None,
                     routed: Routed::No,
                     ..*p
                 };

@@ -129,10 +129,15 @@ impl<F: Frame> Gateway<F> {
         let ours = |target| matches!(target, Some((_, Target::Local(_))));
         let found = snapshot.route(from.router, destination);
         self.note(|_| Step::Route { router: from.router, to: destination, found });
-        if ours(found) || destination == from.link_local() {
+        let is_to_us = ours(found) || destination == from.link_local();
+        // What says that it comes from the router itself does not (RFC 1812 §5.3.7), and would be answered to it.
+        if source == from.link_local() || ours(snapshot.route(from.router, source)) {
+            return martian;
+        }
+        if is_to_us {
             return Err(Decision::Gateway);
         }
-        if is_of_the_link(source) || is_of_the_link(destination) || ours(snapshot.route(from.router, source)) {
+        if is_of_the_link(source) || is_of_the_link(destination) {
             return martian;
         }
         // To all of a net: nothing may be said about that either (RFC 1812 §4.3.2.7), whatever hops it has left.
