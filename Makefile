@@ -16,7 +16,7 @@ AS_ROOT := $(if $(SUDO),env CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=sudo)
 
 # What the build, the demo, the tests and the benchmark ask of Debian 12.
 PACKAGES := gcc libc6-dev make pkg-config libclang-dev libdpdk-dev dpdk dpdk-dev \
-            iproute2 ethtool iputils-ping iputils-arping ndisc6 keepalived procps \
+            iproute2 ethtool iputils-ping iputils-arping iputils-tracepath traceroute mtr-tiny ndisc6 keepalived procps \
             tcpdump tshark iperf3 socat openvswitch-switch openvswitch-switch-dpdk python3-pytest python3-scapy
 
 .PHONY: help deps rust build demo test fmt clippy unit e2e bench install clean
@@ -62,7 +62,7 @@ unit: deps rust ## unit, property and golden tests
 e2e: build ## end-to-end tests with real peers in network namespaces (root)
 	$(SUDO) env WEIR_BINARIES='$(BINARIES)' $(PYTHON) -m pytest -q -p no:cacheprovider --durations=5 tests/e2e
 
-bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch, some seven minutes; writes bench-results/
+bench: build ## the benchmark's set beside dpdk-testpmd and Open vSwitch, some eight minutes; writes bench-results/
 	$(SUDO) '$(BINARIES)/weir-bench' set
 
 install: ## installs binaries, man pages, completion, unit and an example weir.toml, after `make build`

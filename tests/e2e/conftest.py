@@ -13,6 +13,7 @@ sys.dont_write_bytecode = True
 
 from lab import Lab  # noqa: E402
 from lab.net import missing_tools  # noqa: E402
+from lab.routed import RoutedSite  # noqa: E402
 from lab.weir import BINARIES  # noqa: E402
 
 
@@ -33,3 +34,10 @@ def lab():
     """An empty lab; all that a test puts into it goes with the test."""
     with Lab() as lab:
         yield lab
+
+
+@pytest.fixture(scope="module")
+def routed():
+    """A tenant's two bridges, the router between them and hosts on either side, at work; one for all tests of a file."""
+    with Lab() as lab, RoutedSite(lab).running() as site:
+        yield site

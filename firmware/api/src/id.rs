@@ -4,6 +4,7 @@
 //! cannot be built.
 
 pub use crate::name::Name;
+use crate::trace::{AnyMac, Proto};
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cmp::Ordering;
@@ -68,7 +69,7 @@ impl<T: FromStr<Err = IdError>> Visitor<'_> for Parse<T> {
     }
 }
 
-as_string!(Name, Mac, SegmentId, Location, IpPrefix, AllowedPair);
+as_string!(Name, Mac, SegmentId, Location, IpPrefix, AllowedPair, AnyMac, Proto);
 
 /// A number in plain digits: no sign, no blanks, so that every number has one spelling but for leading zeros.
 fn digits<T: FromStr>(s: &str) -> Option<T> {

@@ -6,6 +6,7 @@
 use crate::event::Event;
 use crate::id::Mac;
 use crate::object::{Key, Kind, Object};
+use crate::trace::Trace;
 use crate::view::Source;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,6 +49,8 @@ pub enum Call {
     Watch(Watch),
     /// Forget what was learned. Answers [`Cleared`].
     Clear(Clear),
+    /// What would become of a frame. Answers [`crate::trace::Traced`].
+    Trace(Trace),
 }
 
 /// Which events are to be streamed.

@@ -4,7 +4,8 @@
 
 use super::batch::fault;
 use crate::worker::link::{
-    BindingDump, BindingEntry, Clear, Link, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report, Request,
+    BindingDump, BindingEntry, Clear, Link, Lookup, Lookups, MacDump, MacEntry, NeighbourDump, NeighbourEntry, Report,
+    Request,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -185,6 +186,27 @@ impl Crew {
             }
         }
         Err(too_fast("bindings"))
+    }
+
+    /// What every worker knows of a few things, in order.
+    ///
+    /// # Errors
+    /// As [`Crew::reports`].
+    pub fn look_up(&mut self, asked: &[Lookup]) -> Result<Vec<Box<Lookups>>, Error> {
+        let number = self.next_number();
+        let request = |_| {
+            Request::Lookups(Box::new(Lookups {
+                number,
+                asked: asked.to_vec(),
+                macs: Vec::with_capacity(asked.len()),
+                bindings: Vec::with_capacity(asked.len()),
+                neighbours: Vec::with_capacity(asked.len()),
+            }))
+        };
+        self.ask(request, |request| match request {
+            Request::Lookups(lookups) if lookups.number == number => Some(lookups),
+            _ => None,
+        })
     }
 
     fn next_number(&mut self) -> u64 {

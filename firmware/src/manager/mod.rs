@@ -19,6 +19,7 @@ pub mod rules;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod trace;
 pub mod translate;
 pub mod views;
 pub mod watch;
@@ -196,6 +197,10 @@ impl Manager {
             Call::Stats {} => self.stats().map(|stats| Answer::Stats(Box::new(stats))),
             Call::Watch(watch) => self.watch(watch),
             Call::Clear(clear) => self.clear(&clear).map(Answer::Cleared),
+            Call::Trace(wanted) => {
+                let traced = trace::answer(&self.configuration, &mut self.crew, &self.limits, &wanted);
+                traced.map(|traced| Answer::Traced(Box::new(traced)))
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod routing;
 mod routing_rules;
 mod rules;
 mod spread;
+mod trace;
 mod watch;
 
 use outcome::meaning;

@@ -483,7 +483,13 @@ impl Translator {
         Ok(())
     }
 
-    fn port(&self, name: &Name) -> Option<PortId> {
+    /// The ports, in the order of their numbers.
+    pub fn ports(&self) -> &[Name] {
+        &self.ports
+    }
+
+    /// The number of a port.
+    pub fn port(&self, name: &Name) -> Option<PortId> {
         self.ports.iter().position(|p| p == name).map(|n| PortId(n as u16))
     }
 
@@ -516,6 +522,16 @@ impl Translator {
             gateways: vtep.gateways.clone(),
             neighbours: vtep.neighbours.iter().map(|(a, mac)| (*a, mac_addr(*mac))).collect(),
         })
+    }
+
+    /// The number of a bridge.
+    pub fn bridge_number(&self, name: &Name) -> Option<BridgeId> {
+        self.bridges.get(name).map(|(n, _)| BridgeId(n as u16))
+    }
+
+    /// The number of a segment.
+    pub fn segment_number(&self, id: &SegmentId) -> Option<SegmentIx> {
+        self.segments.get(id).map(|(n, _)| SegmentIx(n))
     }
 
     /// The name of a numbered bridge, for every number in use.

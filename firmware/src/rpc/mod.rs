@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_api::message::{Applied, Call, Cleared, Error, Page};
 use weir_api::object::Object;
+use weir_api::trace::Traced;
 use weir_api::view::Stats;
 
 /// A call on its way to the manager.
@@ -44,6 +45,7 @@ pub enum Answer {
     Page(Page),
     Stats(Box<Stats>),
     Cleared(Cleared),
+    Traced(Box<Traced>),
     /// The answer to `watch`, and what the connection streams from then on.
     Watching {
         watching: bool,

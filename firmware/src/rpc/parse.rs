@@ -87,8 +87,9 @@ pub fn parse(line: &[u8]) -> Result<Parsed, Refused> {
         "stats" => read(params).map(|Nothing {}| Call::Stats {}),
         "watch" => read(params).map(Call::Watch),
         "clear" => read(params).map(Call::Clear),
+        "trace" => read(params).map(Call::Trace),
         other => {
-            let why = "there is no such method; there are apply, get, list, stats, watch and clear";
+            let why = "there is no such method; there are apply, get, list, stats, watch, clear and trace";
             Err(fault(code::METHOD_NOT_FOUND, why, "method", other))
         }
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use weir_pipelines::Time;
 use weir_pipelines::gateway::{Counters, Fact, Forget, Notice};
-use weir_pipelines::tables::{BridgeId, NeighbourState, Net, Peer, PortId, SegmentIx, Snapshot};
+use weir_pipelines::tables::{BridgeId, Manners, NeighbourState, Net, Peer, PortId, SegmentIx, Snapshot};
 use weir_pipelines::wire::MacAddr;
 
 /// What the manager asks a worker to fill between two bursts; it comes back by [`Link::answers`].
@@ -23,6 +23,8 @@ pub enum Request {
     Neighbours(Box<NeighbourDump>),
     /// To forget what was learned, over several turns.
     Clear(Box<Clear>),
+    /// What is known of a few things.
+    Lookups(Box<Lookups>),
 }
 
 /// A port's share of a worker's counters.
@@ -193,6 +195,8 @@ pub struct BindingEntry {
     pub sequence: u32,
     /// Seconds since it was confirmed.
     pub age: u16,
+    /// How it is advertised.
+    pub manners: Manners,
 }
 
 /// The learned bindings of a worker.
@@ -237,6 +241,33 @@ pub struct NeighbourDump {
     pub number: u64,
     /// Filled up to its capacity, which the manager chose.
     pub entries: Vec<NeighbourEntry>,
+}
+
+/// Something that a worker may know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lookup {
+    /// Where a MAC is.
+    Mac(BridgeId, MacAddr),
+    /// Who has an address.
+    Binding(BridgeId, std::net::IpAddr),
+    /// A next hop on the underlay.
+    Hop(PortId, std::net::IpAddr),
+    /// A host that routers send to.
+    Host(BridgeId, std::net::IpAddr),
+}
+
+/// What a worker knows of a few things: each has one entry at most.
+pub struct Lookups {
+    /// Which request this answers.
+    pub number: u64,
+    /// What is looked up.
+    pub asked: Vec<Lookup>,
+    /// Filled up to the capacity, which the manager chose: as many as are asked for.
+    pub macs: Vec<MacEntry>,
+    /// The same.
+    pub bindings: Vec<BindingEntry>,
+    /// The same.
+    pub neighbours: Vec<NeighbourEntry>,
 }
 
 /// What to forget.

@@ -11,8 +11,8 @@ pub mod sharing;
 
 use crate::config::Poll;
 use link::{
-    BindingDump, BindingEntry, Clear, Cycles, Link, MacDump, MacEntry, NeighbourAt, NeighbourDump, NeighbourEntry,
-    PortCount, Report, Request, Turns,
+    BindingDump, BindingEntry, Clear, Cycles, Link, Lookup, Lookups, MacDump, MacEntry, NeighbourAt, NeighbourDump,
+    NeighbourEntry, PortCount, Report, Request, Turns,
 };
 use outbox::Outboxes;
 use packet::{Buffers, Packet};
@@ -20,7 +20,7 @@ use sharing::Others;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use weir_pipelines::gateway::{DropReason, Gateway};
+use weir_pipelines::gateway::{DropReason, Gateway, Whereabouts};
 use weir_pipelines::tables::{Binding, Neighbour, PortId, Snapshot};
 use weir_pipelines::{Burst, Frame, Time};
 use weir_pmd::{RxQueue, cycles};
@@ -183,6 +183,7 @@ impl Worker {
             Some(Request::Macs(dump)) => self.errand = Some(Errand::Macs(dump)),
             Some(Request::Bindings(dump)) => self.errand = Some(Errand::Bindings(dump)),
             Some(Request::Clear(clear)) => self.errand = Some(Errand::Clear(clear)),
+            Some(Request::Lookups(lookups)) => self.look_up(lookups, now),
             None => {}
         }
         self.link.heartbeat.store(now.millis(), Ordering::Relaxed);
@@ -245,6 +246,38 @@ impl Worker {
         self.answer(Request::Neighbours(dump));
     }
 
+    /// What is known of a few things. There is room for all of it.
+    fn look_up(&self, mut lookups: Box<Lookups>, now: Time) {
+        let Lookups { asked, macs, bindings, neighbours, .. } = &mut *lookups;
+        for one in asked.iter() {
+            match *one {
+                Lookup::Mac(bridge, mac) => {
+                    let known = self.gateway.learned_at(&self.snapshot, bridge, mac, now);
+                    let entry = |(at, age): (Whereabouts, u16)| MacEntry {
+                        bridge,
+                        mac,
+                        segment: at.segment,
+                        peer: at.peer,
+                        age,
+                    };
+                    macs.extend(known.map(entry));
+                }
+                Lookup::Binding(bridge, address) => {
+                    bindings.extend(self.gateway.bindings().get(bridge, address, now.seconds()).map(binding));
+                }
+                Lookup::Hop(port, address) => {
+                    let entry = self.gateway.neighbours().get(port.0, address);
+                    neighbours.extend(entry.map(|entry| neighbour(NeighbourAt::Port(port), entry)));
+                }
+                Lookup::Host(bridge, address) => {
+                    let entry = self.gateway.hosts().get(bridge.0, address);
+                    neighbours.extend(entry.map(|entry| neighbour(NeighbourAt::Net(entry.link), entry)));
+                }
+            }
+        }
+        self.answer(Request::Lookups(lookups));
+    }
+
     /// One page of the learned MACs, and the answer if it was the last.
     fn page(&mut self, mut dump: Box<MacDump>, now: Time) {
         let (gateway, snapshot) = (&self.gateway, &self.snapshot);
@@ -270,13 +303,12 @@ impl Worker {
     /// The same of the learned bindings.
     fn page_bindings(&mut self, mut dump: Box<BindingDump>, now: Time) {
         let BindingDump { entries, cursor, complete, .. } = &mut *dump;
-        let next = self.gateway.bindings().page(*cursor, now.seconds(), |binding| {
+        let next = self.gateway.bindings().page(*cursor, now.seconds(), |known| {
             if entries.len() == entries.capacity() {
                 *complete = false;
                 return;
             }
-            let Binding { bridge, address, mac, sequence, age, .. } = binding;
-            entries.push(BindingEntry { bridge, address, mac, sequence, age });
+            entries.push(binding(known));
         });
         match next {
             Some(at) if *complete => {
@@ -350,6 +382,11 @@ impl Worker {
             self.link.unbalanced.store(true, Ordering::Release);
         }
     }
+}
+
+fn binding(known: Binding) -> BindingEntry {
+    let Binding { bridge, address, mac, sequence, age, manners, .. } = known;
+    BindingEntry { bridge, address, mac, sequence, age, manners }
 }
 
 fn neighbour<L>(at: NeighbourAt, entry: &Neighbour<L>) -> NeighbourEntry {

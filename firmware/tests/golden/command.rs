@@ -28,7 +28,9 @@ impl Ask for Manager<'_> {
                 json(serde_json::to_value(page))
             }
             Call::Stats {} => Err(Failure::Misunderstood("no stats here: the counters file has them".to_owned())),
-            Call::Watch(_) | Call::Clear(_) => Err(Failure::Misunderstood("no workers here to ask".to_owned())),
+            Call::Watch(_) | Call::Clear(_) | Call::Trace(_) => {
+                Err(Failure::Misunderstood("no workers here to ask".to_owned()))
+            }
         }
     }
 }

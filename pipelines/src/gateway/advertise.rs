@@ -40,7 +40,8 @@ impl Advertising {
     /// At the beginning; `leads` says that this worker does it.
     pub(super) fn new(leads: bool) -> Self {
         let zero = Time::from_millis(0);
-        Self { leads, cursor: 0, began: zero, before: zero, known: 0, generation: 0 }
+        // The first tick begins a round.
+        Self { leads, cursor: usize::MAX, began: zero, before: zero, known: 0, generation: 0 }
     }
 }
 
@@ -89,7 +90,7 @@ impl<F: Frame> Gateway<F> {
                 self.advertise(turn, interface, advertise, place, from, None);
             }
         }
-        self.advertising.cursor += TURN;
+        self.advertising.cursor = cursor.saturating_add(TURN);
     }
 
     /// Answers a router solicitation where it came from; it goes no further.

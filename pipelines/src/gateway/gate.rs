@@ -42,12 +42,7 @@ impl<F: Frame> Gateway<F> {
                     return self.refuse(turn.port, frame, DropReason::PeerGone);
                 };
                 self.counters.count(Event::EchoAnswered);
-                let lane = Parsed {
-                    to: p.from,
-                    from: self.mac_at(turn.snapshot, p, back),
-                    routed: Routed::No,
-                    ..*p
-                };
+                let lane = Parsed { to: p.from, from: self.mac_at(turn.snapshot, p, back), routed: Routed::No, ..*p };
                 self.forward(turn, frame, &lane, back);
             }
             Ok(Answer::Refer(error)) => self.refer(turn, frame, p, error, DropReason::PortUnreachable),
@@ -57,6 +52,8 @@ impl<F: Frame> Gateway<F> {
 
     /// The place that a frame came from. `None` if that is a peer for whom there is no number.
     pub(super) fn back(&self, snapshot: &Snapshot, p: &Parsed) -> Option<Place> {
+        // A packet that waited may have outlived that its segment was its bridge's.
+        snapshot.segment(p.place.segment()).filter(|segment| segment.bridge == p.bridge)?;
         if !p.tunnel {
             return Some(p.place);
         }

@@ -16,7 +16,9 @@ use super::pipeline::{Gateway, Turn};
 use super::resolve::{ND, SHORTEST, write_arp, write_ipv6};
 use super::trace::Step;
 use crate::tables::{BridgeId, Due, NeighbourState, Net, Place, PortId, Question, Snapshot, mac_key};
-use crate::wire::{ArpHeader, EthernetHeader, IcmpError, MacAddr, NsPacket, NsProbe, multicast_mac, solicited_node};
+use crate::wire::{
+    ArpHeader, EthernetHeader, IcmpError, MacAddr, NsPacket, NsProbe, TrafficClass, multicast_mac, solicited_node,
+};
 use crate::{Egress, Frame, Pool, Time};
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -73,6 +75,10 @@ impl<F: Frame> Gateway<F> {
 
     /// Takes note that a host of a routed bridge has said what its MAC is: what waits for it goes with the next tick.
     pub(super) fn host_confirmed(&mut self, bridge: BridgeId, address: IpAddr, mac: MacAddr, now: Time) {
+        // Without routers, all that hosts say of themselves comes by here.
+        if self.hosts.entries().is_empty() {
+            return;
+        }
         let Some((number, _)) = self.hosts.confirm(bridge.0, address, mac, now) else { return };
         if self.hosts.get_mut(number).is_some_and(|entry| entry.held > 0) {
             self.waiting.release_later(number);
@@ -276,14 +282,16 @@ impl<F: Frame> Gateway<F> {
             return self.counters.drop(port, DropReason::NoMbuf);
         };
         write(frame.head_mut());
-        let version = match frame.head().get(12..14) {
-            Some([0x08, 0x00]) => 4,
-            Some([0x86, 0xdd]) => 6,
-            _ => 0,
+        // An outer header has the class of the packet that was written (RFC 6040 §4.1), as of any other.
+        let (version, class) = match frame.head() {
+            [_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0x00, _, class, ..] => (4, *class),
+            [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, high, low, ..] => (6, high << 4 | low >> 4),
+            _ => (0, 0),
         };
         let (to, from) = (mac_key(bridge, to), mac_key(bridge, from));
         let flow = turn.snapshot.secret().mix(to, from);
-        let inner = Inner { flow, ip_at: 2, ip_version: version, ..Inner::default() };
+        let class = TrafficClass(class);
+        let inner = Inner { flow, class, ip_at: 2, ip_version: version, ..Inner::default() };
         let lane = Parsed { to, from, bridge, rest_at: 12, end: len as u32, inner, ..Parsed::default() };
         let arrived = core::mem::replace(&mut turn.port, port);
         self.forward(turn, frame, &lane, place);

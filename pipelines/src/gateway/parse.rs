@@ -10,7 +10,7 @@ use super::tunnels::checksum_holds;
 use crate::tables::{BridgeId, Flow, Gate, Hop, InterfaceIx, MeshId, Pair, Peer, Place, Secret};
 use crate::wire::{
     Arp, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT, Ecn, EtherType, Icmpv6Type,
-    IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp,
+    IpProtocol, Ipv4, Ipv4Header, Ipv6, Ipv6Header, Tag, TrafficClass, Udp, is_extension,
 };
 
 /// Bytes behind the IPv6 header in which ports are looked for: the same however the frame is split into segments.
@@ -48,7 +48,7 @@ pub(super) struct Parsed {
     pub(super) gate: Gate,
     /// Whether it is for one of them.
     pub(super) routed: Routed,
-    /// Of one that is: its two addresses in 128 bits, exact for IPv4, a keyed hash for IPv6.
+    /// Of one that is: its two addresses and which gateway it is for, in 128 bits, exact for IPv4, a keyed hash for IPv6.
     pub(super) addresses: [u64; 2],
     /// Of one that leaves by another bridge, or comes from another gateway: how it is written.
     pub(super) hop: Hop,
@@ -312,7 +312,7 @@ impl Parsed {
     fn router4(&mut self, ip: &[u8], _: Secret) -> Option<u32> {
         let head = ip.first_chunk::<20>()?;
         let word = |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
-        self.addresses = [word(12) << 32 | word(16), 4];
+        self.addresses = [word(12) << 32 | word(16), self.to];
         if head[0] == 0x45 && head[8] > CHAIN && checksum_holds(head) {
             self.routed = Routed::Plain;
         }
@@ -325,9 +325,10 @@ impl Parsed {
         let (from, to) = ([half(8), half(16)], [half(24), half(32)]);
         let first = secret.mix(secret.mix(from[0], from[1]), secret.mix(to[0], to[1]));
         let second = secret.mix(secret.mix(from[1].rotate_left(32), to[0]), secret.mix(from[0].rotate_left(32), to[1]));
-        self.addresses = [first, second];
-        // Hop-by-hop options, a routing header, options for the destination: source routes may be among them.
-        if head[7] > CHAIN && !matches!(head[6], 0 | 43 | 60) {
+        self.addresses = [first, secret.mix(second, self.to)];
+        // Among extension headers there may be a source route, also behind a fragment's.
+        let next = if head[6] == IpProtocol::FRAGMENT.0 { ip.get(40) } else { head.get(6) };
+        if head[7] > CHAIN && next.is_some_and(|next| !is_extension(IpProtocol(*next))) {
             self.routed = Routed::Plain;
         }
         Some(40 + u32::from(u16::from_be_bytes([head[4], head[5]])))

@@ -136,7 +136,8 @@ fn speaker<'a>(snapshot: &'a Snapshot, p: &Parsed) -> Option<&'a Interface> {
     }
 }
 
-/// From which address of the interface, and to whom, a packet's error goes, if it may cause one.
+/// From which address of the interface, and to whom, a packet's error goes, if it may cause one. Over IPv6, of what is sent to the
+/// router itself, from the address that it was sent to (RFC 4443 §2.2).
 fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed, error: IcmpError) -> Option<Between> {
     let interface = speaker(snapshot, p)?;
     match p.inner.ip_version {
@@ -150,7 +151,6 @@ fn between(snapshot: &Snapshot, packet: &[u8], p: &Parsed, error: IcmpError) -> 
         6 if may_cause_error6(packet) => {
             let ip = Ipv6::parse_head(packet, usize::MAX).ok()?;
             let to = ip.source();
-            // What was sent to an address of the router's own is answered from that one (RFC 4443 §2.2 (a)).
             if matches!(error, IcmpError::PortUnreachable | IcmpError::ProtocolUnreachable) {
                 return Some(Between::V6(ip.destination(), to));
             }

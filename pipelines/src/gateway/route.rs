@@ -14,7 +14,7 @@ use super::parse::{self, CHAIN, Parsed, Routed};
 use super::pipeline::{Gateway, Turn};
 use super::snoop::is_a_hosts;
 use super::trace::Step;
-use crate::tables::{Hop, Interface, Net, NextHop, Place, Snapshot, Target, mac_key};
+use crate::tables::{Hop, Interface, Net, NextHop, Pair, Place, Snapshot, Target, mac_key};
 use crate::wire::{IcmpError, Ipv4, Ipv4Header, Ipv6, Ipv6Header, MacAddr, clamp_mss};
 use crate::{Egress, Frame, Pool, Time};
 use core::net::IpAddr;
@@ -123,27 +123,23 @@ impl<F: Frame> Gateway<F> {
     fn onward(&mut self, snapshot: &Snapshot, from: &Interface, packet: Packet, flow: u64) -> Result<Onward, Decision> {
         let Packet { source, destination, hops } = packet;
         let martian = Err(Decision::Drop(DropReason::Martian));
-        if !is_a_hosts(source) || !is_a_hosts(destination) || from.addresses.iter().any(|own| own.is_all_of(source)) {
-            return martian;
-        }
+        let (found, back) = (snapshot.route(from.router, destination), snapshot.route(from.router, source));
         let ours = |target| matches!(target, Some((_, Target::Local(_))));
-        let found = snapshot.route(from.router, destination);
-        self.note(|_| Step::Route { router: from.router, to: destination, found });
-        let is_to_us = ours(found) || destination == from.link_local();
-        // What says that it comes from the router itself does not (RFC 1812 §5.3.7), and would be answered to it.
-        if source == from.link_local() || ours(snapshot.route(from.router, source)) {
+        if !is_a_hosts(source)
+            || !is_a_hosts(destination)
+            || from.addresses.iter().any(|own| own.is_all_of(source))
+            || is_all_of_a_net(snapshot, back, source)
+            || is_all_of_a_net(snapshot, found, destination)
+            || ours(back)
+            || source == from.link_local()
+        {
             return martian;
         }
-        if is_to_us {
+        self.note(|_| Step::Route { router: from.router, to: destination, found });
+        if ours(found) || destination == from.link_local() {
             return Err(Decision::Gateway);
         }
         if is_of_the_link(source) || is_of_the_link(destination) {
-            return martian;
-        }
-        // To all of a net: nothing may be said about that either (RFC 1812 §4.3.2.7), whatever hops it has left.
-        if let Some((_, Target::Connected(ix))) = found
-            && snapshot.interface(ix).is_some_and(|to| to.addresses.iter().any(|own| own.is_all_of(destination)))
-        {
             return martian;
         }
         if hops <= 1 {
@@ -158,7 +154,7 @@ impl<F: Frame> Gateway<F> {
             }
             Some(Target::Via(ix)) => {
                 let hops = snapshot.next_hops(ix);
-                let hop = self.choose_hop(snapshot, hops, flow);
+                let hop = self.choose_hop(snapshot, hops, Pair::share(flow));
                 let hop = hop.ok_or(Decision::Refer(IcmpError::NetUnreachable, DropReason::Unroutable))?;
                 Onward { hop, spread: hops.len() > 1 }
             }
@@ -322,6 +318,12 @@ fn destination(head: &[u8], p: &Parsed) -> Option<IpAddr> {
         6 => Ipv6::parse_head(packet, len).ok().map(|ip| ip.destination().into()),
         _ => None,
     }
+}
+
+/// Whether an address stands for all of the net that the route to it is to.
+fn is_all_of_a_net(snapshot: &Snapshot, route: Option<(u8, Target)>, address: IpAddr) -> bool {
+    let Some((_, Target::Connected(ix))) = route else { return false };
+    snapshot.interface(ix).is_some_and(|interface| interface.addresses.iter().any(|own| own.is_all_of(address)))
 }
 
 /// Whether an address is of one link only.

@@ -69,11 +69,13 @@ struct Claim {
     manners: Option<Manners>,
     /// Whether the claimant itself says so.
     by_itself: bool,
+    /// Whether it only confirms what is known: the MAC is not in the message, but where it came from.
+    confirms: bool,
 }
 
 impl Claim {
     fn new(address: impl Into<IpAddr>, mac: MacAddr) -> Self {
-        Self { address: address.into(), mac, overrides: true, manners: None, by_itself: true }
+        Self { address: address.into(), mac, overrides: true, manners: None, by_itself: true, confirms: false }
     }
 }
 
@@ -163,7 +165,7 @@ impl<F: Frame> Gateway<F> {
             return Ok(Decision::Open);
         }
         // Nobody else has a gateway's MAC: what says so teaches no address either.
-        if self.is_a_gateways(snapshot, lane) {
+        if lane.gate.is_any() && self.is_a_gateways(snapshot, lane) {
             return Err(DropReason::SourceMac);
         }
         // What moves a binding is an announcement, in whatever words: to all workers it is.
@@ -260,8 +262,9 @@ impl<F: Frame> Gateway<F> {
     fn weigh(&self, scene: &Scene<'_>, claim: &Claim) -> (Option<Binding>, bool) {
         let &Scene { snapshot, bridge, now, .. } = scene;
         let Claim { address, mac, .. } = *claim;
-        let is_ours =
-            snapshot.ports().iter().any(|port| port.mac == mac) || self.is_own(snapshot, bridge, mac.to_bits());
+        let is_routed = snapshot.bridge(bridge).is_some_and(|bridge| bridge.gate.is_any());
+        let is_ours = snapshot.ports().iter().any(|port| port.mac == mac)
+            || is_routed && self.is_own(snapshot, bridge, mac.to_bits());
         if !mac.is_source() || !is_a_hosts(address) || is_ours {
             return (None, false);
         }
@@ -271,7 +274,7 @@ impl<F: Frame> Gateway<F> {
         let counts = match holder {
             Some(holder) if holder != mac => claim.overrides && claim.by_itself,
             Some(_) => claim.by_itself,
-            None => true,
+            None => !claim.confirms,
         };
         (known, counts)
     }
@@ -416,7 +419,7 @@ fn read(head: &[u8], p: &Parsed, note: Note) -> Result<Said, DropReason> {
     match note {
         Note::None | Note::Announced => Ok(Said::default()),
         Note::Arp => arp(message, to_all),
-        Note::Nd => nd(message, to_all, p.secure),
+        Note::Nd => nd(message, MacAddr::from_bits(p.from), to_all, p.secure),
         Note::Dhcp if p.inner.ip_version == 4 => Ok(Said::new(dhcp4(message), Kind::Other)),
         Note::Dhcp => Ok(Said { claims: dhcp6(message, MacAddr::from_bits(p.to)), ..Said::default() }),
     }
@@ -445,7 +448,7 @@ pub(super) fn ipv6_message(packet: &[u8]) -> Option<(Ipv6<'_>, IpProtocol, &[u8]
     Some((ip, upper.protocol, payload.get(upper.offset..)?))
 }
 
-fn nd(packet: &[u8], to_all: bool, secure: bool) -> Result<Said, DropReason> {
+fn nd(packet: &[u8], from: MacAddr, to_all: bool, secure: bool) -> Result<Said, DropReason> {
     let Some((ip, protocol, message)) = ipv6_message(packet) else {
         // A fragment, which hosts take no claims from (RFC 6980 §5), a chain of headers that ends nowhere, or one that
         // only hosts walk to its end.
@@ -475,6 +478,11 @@ fn nd(packet: &[u8], to_all: bool, secure: bool) -> Result<Said, DropReason> {
             let claim = source_mac.map(|mac| Claim::new(source, mac));
             let asks = to_all && destination == solicited_node(target);
             Said::new(claim, if asks { Kind::Question } else { Kind::Other }).asking(Some(target.into()))
+        }
+        // The answer to a question to one host may leave out what the asker knows (RFC 4861 §4.4 and §7.2.5).
+        Nd::Advertisement { target, target_mac: None, solicited: true, .. } if !to_all => {
+            let claim = Claim { overrides: false, confirms: true, ..Claim::new(target, from) };
+            Said::new(Some(claim), Kind::Other)
         }
         Nd::Advertisement { target, target_mac, router, override_, .. } => {
             let manners = Some(Manners { router: Some(router), yields: !override_ });

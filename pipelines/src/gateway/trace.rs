@@ -307,6 +307,21 @@ impl<F: Frame> Gateway<F> {
         }
     }
 
+    /// Where a MAC was learned to be, and how many seconds ago it was seen; not if that is too long ago to be believed.
+    pub fn learned_at(
+        &self,
+        snapshot: &Snapshot,
+        bridge: BridgeId,
+        mac: MacAddr,
+        now: Time,
+    ) -> Option<(Whereabouts, u16)> {
+        let key = mac_key(bridge, mac);
+        let entry = self.macs.get(snapshot.secret().hash(key), key)?;
+        let age = entry.age(now.seconds());
+        let is_fresh = age <= snapshot.bridge(bridge)?.settings.mac_ageing;
+        is_fresh.then(|| (self.whereabouts(snapshot, entry.place), age))
+    }
+
     /// Believes what the workers know.
     fn believe(&mut self, snapshot: &Snapshot, belief: Belief) {
         match belief {

@@ -51,10 +51,17 @@ impl Pair {
         Self { from, addresses, at: place.to_bits() }
     }
 
+    /// What of a flow's hash tells it from others of its pair, and so all that may decide where it goes: what is remembered of one
+    /// flow is taken for every other of its share.
+    #[inline(always)]
+    pub(crate) const fn share(flow: u64) -> u64 {
+        flow >> 40 | 1
+    }
+
     /// The same, of those packets alone whose flow has this hash.
     #[inline(always)]
     pub(crate) fn of_flow(self, flow: u64) -> Self {
-        Self { at: self.at & PLACE | (flow >> 40 | 1) << 40, ..self }
+        Self { at: self.at & PLACE | Self::share(flow) << 40, ..self }
     }
 
     /// Which line it is in.

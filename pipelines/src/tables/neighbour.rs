@@ -175,6 +175,11 @@ impl<L: Link> NeighbourTable<L> {
         self.capacity
     }
 
+    /// What is known of an address on a link of that number.
+    pub fn get(&self, link: u16, address: IpAddr) -> Option<&Neighbour<L>> {
+        self.entries.get(self.find(link, address)? as usize)
+    }
+
     /// The entry of that number.
     #[inline]
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Neighbour<L>> {

@@ -5,8 +5,9 @@
 //! whether that makes sense is the manager's.
 //! Read first: RFC 1812 §5, RFC 4291 §2.5.6 and appendix A.
 
+use super::cow::CowMap;
 use super::objects::Prefix;
-use super::snapshot::{Full, Snapshot};
+use super::snapshot::{Full, Snapshot, address_key, mac_key};
 use super::{BridgeId, InterfaceIx, NextHopsIx, RouterIx, Target};
 use crate::wire::{MacAddr, link_local};
 use alloc::sync::Arc;
@@ -58,9 +59,9 @@ impl Interface {
         link_local(self.mac).into()
     }
 
-    /// Whether an address is one of its own.
-    pub fn has(&self, address: IpAddr) -> bool {
-        self.addresses.iter().any(|own| own.address == address) || address == self.link_local()
+    /// Every address of its own.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().map(|own| own.address).chain([self.link_local()])
     }
 
     /// Its own address that speaks to `to`: one of a net that covers it, else one of its family.
@@ -110,6 +111,11 @@ impl Gate {
     const NONE: u64 = u64::MAX;
     const SEVERAL: u64 = 1 << 63;
 
+    /// The only gateway's MAC.
+    fn only(self) -> Option<u64> {
+        (self.0 >> 48 == 0).then_some(self.0)
+    }
+
     /// Whether a MAC is the only gateway's.
     #[inline(always)]
     pub(crate) fn is(self, mac: u64) -> bool {
@@ -142,6 +148,9 @@ pub(super) struct DvrMacs {
 pub(super) struct Routing {
     pub(super) routers: super::cow::CowVec<Option<Arc<Router>>>,
     pub(super) interfaces: super::cow::CowVec<Option<Arc<Interface>>>,
+    /// From bridge and MAC, and from bridge and address, to the interface: on a bridge to the outside there may be thousands.
+    by_mac: CowMap,
+    by_address: CowMap,
     pub(super) next_hops: super::cow::CowVec<Option<Arc<[NextHop]>>>,
     pub(super) routes: super::route::RouteTable,
     pub(super) dvr_macs: Arc<DvrMacs>,
@@ -156,6 +165,8 @@ impl Routing {
         Self {
             routers: super::cow::CowVec::new(),
             interfaces: super::cow::CowVec::new(),
+            by_mac: CowMap::new(secret),
+            by_address: CowMap::new(secret),
             next_hops: super::cow::CowVec::new(),
             routes: super::route::RouteTable::new(secret),
             dvr_macs: Arc::default(),
@@ -204,12 +215,25 @@ impl Snapshot {
     /// The interface of a bridge that has that MAC.
     #[inline]
     pub fn interface_with(&self, bridge: BridgeId, mac: MacAddr) -> Option<(InterfaceIx, &Interface)> {
-        self.interfaces_of(bridge).find(|(_, interface)| interface.mac == mac)
+        let gate = self.bridge(bridge)?.gate;
+        if !gate.is_several() && gate.only() != Some(mac.to_bits()) {
+            return None;
+        }
+        let key = mac_key(bridge, mac);
+        let ix = InterfaceIx(self.routing.by_mac.get(self.secret().hash(key), key)? as u32);
+        Some((ix, self.interface(ix)?))
     }
 
     /// The interface of a bridge that an address is one of.
     pub fn interface_at(&self, bridge: BridgeId, address: IpAddr) -> Option<(InterfaceIx, &Interface)> {
-        self.interfaces_of(bridge).find(|(_, interface)| interface.has(address))
+        if !self.bridge(bridge)?.gate.is_any() {
+            return None;
+        }
+        let (key, more) = address_key(self.secret(), bridge, address);
+        let bits = self.routing.by_address.get(self.secret().hash(key), key)?;
+        let ix = InterfaceIx(bits as u32);
+        (bits >> 48 == u64::from(more)).then_some(())?;
+        Some((ix, self.interface(ix)?))
     }
 
     /// In which generation an interface became what it is.
@@ -272,6 +296,7 @@ impl Snapshot {
             if let Some(router) = self.routing.routers.get_mut(old.router.index()) {
                 Arc::make_mut(router).interfaces.retain(|&other| other != ix);
             }
+            self.unindex(ix, &old);
             self.change_gates(old.bridge, |interfaces| interfaces.retain(|&other| other != ix));
             if old.advertise.is_some() {
                 Arc::make_mut(&mut self.routing.advertising).retain(|&other| other != ix);
@@ -284,6 +309,7 @@ impl Snapshot {
         if let Some(router) = self.routing.routers.get_mut(new.router.index()) {
             Arc::make_mut(router).interfaces.push(ix);
         }
+        self.index(ix, &new)?;
         self.change_gates(new.bridge, |interfaces| interfaces.push(ix));
         if new.advertise.is_some() {
             let advertising = Arc::make_mut(&mut self.routing.advertising);
@@ -293,18 +319,50 @@ impl Snapshot {
         Ok(())
     }
 
+    /// Makes an interface known by its MAC and its addresses.
+    fn index(&mut self, ix: InterfaceIx, interface: &Interface) -> Result<(), Full> {
+        let (secret, number) = (self.secret(), u64::from(ix.0));
+        let mut there = self.routing.by_mac.insert(mac_key(interface.bridge, interface.mac), number);
+        for address in interface.own_addresses() {
+            let (key, more) = address_key(secret, interface.bridge, address);
+            there &= self.routing.by_address.insert(key, number | u64::from(more) << 48);
+        }
+        if there { Ok(()) } else { Err(Full) }
+    }
+
+    /// The reverse, as far as what it was known by is not another's by now.
+    fn unindex(&mut self, ix: InterfaceIx, interface: &Interface) {
+        let secret = self.secret();
+        let is_its = |map: &CowMap, key| map.get(secret.hash(key), key).is_some_and(|bits| bits as u32 == ix.0);
+        let key = mac_key(interface.bridge, interface.mac);
+        if is_its(&self.routing.by_mac, key) {
+            self.routing.by_mac.remove(key);
+        }
+        for address in interface.own_addresses() {
+            let (key, _) = address_key(secret, interface.bridge, address);
+            if is_its(&self.routing.by_address, key) {
+                self.routing.by_address.remove(key);
+            }
+        }
+    }
+
     /// Changes which interfaces are on a bridge, and what its attachments say of that.
     fn change_gates(&mut self, id: BridgeId, change: impl FnOnce(&mut Vec<InterfaceIx>)) {
-        let Some(mut bridge) = self.bridges.get(id.index()).cloned().flatten() else { return };
-        change(&mut Arc::make_mut(&mut bridge).interfaces);
+        let Some(bridge) = self.bridges.get_mut(id.index()) else { return };
+        let bridge = Arc::make_mut(bridge);
+        change(&mut bridge.interfaces);
+        let interfaces = &self.routing.interfaces;
         let gate = match bridge.interfaces[..] {
             [] => Gate::default(),
-            [ix] => Gate(self.interface(ix).map_or(Gate::NONE, |interface| interface.mac.to_bits())),
+            [ix] => {
+                let only = interfaces.get(ix.index()).and_then(Option::as_ref);
+                Gate(only.map_or(Gate::NONE, |interface| interface.mac.to_bits()))
+            }
             _ => Gate(Gate::SEVERAL),
         };
-        Arc::make_mut(&mut bridge).gate = gate;
-        *self.bridges.get_mut(id.index()) = Some(bridge);
-        self.mark_attachments(id);
+        if core::mem::replace(&mut bridge.gate, gate) != gate {
+            self.mark_attachments(id);
+        }
     }
 
     /// Sets or (`None`) deletes next hops that routes share.

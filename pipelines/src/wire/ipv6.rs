@@ -213,7 +213,7 @@ fn walk(mut upper: Upper, payload: &[u8]) -> Result<Upper, Malformed> {
 
 /// Whether it is an extension header with a next header of its own (IANA "IPv6 Extension Header Types").
 #[inline]
-const fn is_extension(protocol: IpProtocol) -> bool {
+pub(crate) const fn is_extension(protocol: IpProtocol) -> bool {
     matches!(
         protocol,
         IpProtocol::HOP_BY_HOP

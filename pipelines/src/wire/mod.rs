@@ -50,6 +50,7 @@ pub use icmp_error::{
 pub use icmpv6::{Icmpv6, Icmpv6Type};
 pub use ip::{Ecn, IpProtocol, TrafficClass};
 pub use ipv4::{Fragment, Ipv4, Ipv4Header};
+pub(crate) use ipv6::is_extension;
 pub use ipv6::{Ipv6, Ipv6Fragment, Ipv6Header, MAX_EXTENSIONS, Upper};
 pub use ndp::{ALL_NODES, MAX_ND_OPTIONS, NaPacket, Nd, NsPacket, NsProbe, multicast_mac, solicited_node};
 pub use ndp_router::{ALL_ROUTERS, MAX_RA_PREFIXES, RaPacket, RaPrefix, is_router_solicitation, link_local};

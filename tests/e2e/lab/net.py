@@ -19,7 +19,7 @@ from pathlib import Path
 
 TOOLS = (
     "ip bridge ethtool ping ss sysctl tcpdump tshark iperf3 socat ovs-vswitchd ovs-vsctl ovs-ofctl ovsdb-server ovsdb-tool "
-    "setpriv arping ndisc6 keepalived dpdk-testpmd"
+    "setpriv arping ndisc6 rdisc6 keepalived dpdk-testpmd traceroute mtr tracepath"
 ).split()
 OFFLOADS = "tx off rx off tso off gso off gro off txvlan off rxvlan off".split()
 CLONE_NEWNET = 0x40000000

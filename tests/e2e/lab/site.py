@@ -21,10 +21,11 @@ def underlay_prefix(address):
 class Site:
     """The namespaces, the cables, and the [[port]] tables and desired state that go with them."""
 
-    def __init__(self, lab: Lab, queues=1, underlay_queues=None):
+    def __init__(self, lab: Lab, queues=1, underlay_queues=None, gateway="gateway"):
+        """`gateway` is its namespace's role, where there are several."""
         self.lab, self.queues = lab, queues
         self.underlay_queues = underlay_queues or queues
-        self.gateway = lab.namespace("gateway")
+        self.gateway = lab.namespace(gateway)
         self.ports, self.after_start = [], []
         self.state = {"bridge": [], "vtep": [], "segment": [], "peer": [], "endpoint": []}
         self.fabric = None
@@ -37,12 +38,12 @@ class Site:
 
     # The underlay
 
-    def underlay(self, mtu=1600, **vtep):
-        """The fabric, the port wan0 and the vtep "underlay" on it."""
-        self.fabric = Fabric(self.lab)
+    def underlay(self, mtu=1600, fabric=None, address=VTEP, **vtep):
+        """The fabric, or another gateway's, the port wan0 and the vtep "underlay" on it."""
+        self.fabric = fabric or Fabric(self.lab)
         self.fabric.plug_in(self.gateway, "wan0")
         self.port("wan0", mtu, self.underlay_queues)
-        self.state["vtep"].append({"name": "underlay", "port": "wan0", "address": f"{VTEP}/24", **vtep})
+        self.state["vtep"].append({"name": "underlay", "port": "wan0", "address": f"{address}/24", **vtep})
 
     def underlay6(self, **vtep):
         """The vtep "underlay6", also on wan0."""
@@ -141,6 +142,20 @@ class Site:
         """A configured host."""
         ips = {"ips": list(ips)} if ips else {}
         self.state["endpoint"].append({"bridge": bridge, "mac": mac, "location": location, **ips, **fields})
+
+    def router(self, name, **fields):
+        """A router of a tenant."""
+        self.state.setdefault("router", []).append({"name": name, **fields})
+
+    def interface(self, router, bridge, mac, *addresses, **fields):
+        """An interface of a router: the gateway of a bridge's hosts, or a way out."""
+        row = {"router": router, "bridge": bridge, "mac": mac, "addresses": list(addresses), **fields}
+        self.state.setdefault("interface", []).append(row)
+
+    def dvr_macs(self, own, *others):
+        """The DVR MACs: this gateway's own, and the others'."""
+        macs = [{"mac": own, "own": True}, *({"mac": mac} for mac in others)]
+        self.state.setdefault("dvr_mac", []).extend(macs)
 
     def weir(self, **options):
         """The gateway on this site's ports; not yet started."""

@@ -20,6 +20,7 @@ pub mod show;
 pub mod state_file;
 pub mod stats;
 pub mod table;
+pub mod trace;
 pub mod watch;
 
 use clap::error::ErrorKind;
@@ -70,6 +71,7 @@ pub fn execute(command: &Command, session: &mut Session<'_>) -> Result<u8, Failu
         }
         Command::Clear(what) => watch::clear(session, what)?,
         Command::Watch(args) => watch::watch(session, args)?,
+        Command::Trace(args) => trace::trace(session, args)?,
         Command::Apply(args) => return apply::apply(session, args),
         Command::Diff(args) => return apply::diff(session, args),
         Command::Export => apply::export(session)?,

@@ -34,6 +34,7 @@ impl Session<'_> {
             Call::Stats {} => "stats",
             Call::Watch(_) => "watch",
             Call::Clear(_) => "clear",
+            Call::Trace(_) => "trace",
         };
         typed(self.firmware.ask(call)?, method)
     }

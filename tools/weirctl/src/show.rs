@@ -29,7 +29,8 @@ pub fn show(session: &mut Session<'_>, what: &Show) -> Result<(), Failure> {
         Show::DvrMac(a) => routing::dvr_macs(session, a.id),
         Show::Neighbour(a) => {
             let wanted = |row: &NeighbourRow| a.id.is_none_or(|address| row.address.parse() == Ok(address));
-            matching(session, List::all(Noun::Neighbour), named(&a.id), wanted)
+            let (bridge, router) = (named(&a.bridge), named(&a.router));
+            matching(session, List { bridge, router, ..List::all(Noun::Neighbour) }, named(&a.id), wanted)
         }
         Show::Port(a) => stats::ports(session, a.id.as_ref()),
         Show::Drop(a) => stats::drops(session, a.id.as_ref()),

@@ -116,6 +116,7 @@ fn learned_bindings_and_configured_ones_are_one_list() {
         mac: MacAddr([2, 0, 0, 0, 0, mac]),
         sequence,
         age,
+        manners: weir_pipelines::tables::Manners::default(),
     };
     let rows = |learned: &[Vec<BindingEntry>]| -> Vec<(String, u8, Source, Option<u64>, u32)> {
         let rows = merged(&m.configuration, Some(&"red".parse().unwrap()), learned);

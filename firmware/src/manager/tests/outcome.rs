@@ -304,5 +304,5 @@ fn the_reference_is_exact() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 19);
+    assert_eq!(compared, 21);
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::gateway::Event;
 use crate::tables::{Interface, InterfaceIx, NextHop, NextHopsIx, Prefix, RouterIx, RouterSettings, Target};
-use crate::wire::{ArpOperation, Icmp, IcmpType, Ipv4, Vxlan};
-use core::net::IpAddr;
+use crate::wire::{ArpOperation, Icmp, IcmpType, Ipv4, Ipv6Header, NaPacket, Vxlan};
+use core::net::{IpAddr, Ipv6Addr};
 
 pub(super) const ROUTER: RouterIx = RouterIx(1);
 pub(super) const RED_GATE: MacAddr = MacAddr([2, 0, 0x5e, 0, 0, 1]);
@@ -238,6 +238,59 @@ fn a_host_that_falls_silent_while_packets_go_there_is_found_out() {
     w.tick(1);
     let out = w.send(LAN, &sent);
     assert_eq!((out.len(), tagged(&out[0].1).0), (1, host(2)), "back at once");
+}
+
+fn v6(text: &str) -> Ipv6Addr {
+    text.parse().expect("an address")
+}
+
+/// What a host answers that was asked by unicast, as Linux does: without its MAC, and overriding nothing.
+fn short_advertisement(target: Ipv6Addr) -> Vec<u8> {
+    let asker = v6("2001:db8:2::fe");
+    let mut whole = [0; NaPacket::LEN];
+    NaPacket { override_: false, ..NaPacket::answer(asker, target, host(2)) }.write(&mut whole);
+    let (packet, _) = whole.split_at_mut(64);
+    (packet[5], packet[42], packet[43]) = (24, 0, 0);
+    let sum = Sum::pseudo_ipv6(target, asker, IpProtocol::ICMPV6, 24).with(&packet[40..]).finish();
+    packet[42..44].copy_from_slice(&sum.to_be_bytes());
+    frame(BLUE_GATE, host(2), Some(200), EtherType::IPV6, packet)
+}
+
+/// A packet of red's host 1 to an address of blue's, of no protocol.
+fn packet6(destination: Ipv6Addr) -> Vec<u8> {
+    let mut packet = [0; Ipv6Header::LEN];
+    Ipv6Header {
+        traffic_class: TrafficClass(0),
+        flow_label: 0,
+        payload_len: 0,
+        next_header: IpProtocol::NONE,
+        hop_limit: 9,
+        source: v6("2001:db8:1::1"),
+        destination,
+    }
+    .write(&mut packet);
+    frame(RED_GATE, host(1), Some(100), EtherType::IPV6, &packet)
+}
+
+#[test]
+fn an_answer_to_a_probe_that_leaves_out_the_mac_confirms_the_host_and_teaches_nothing() {
+    let (mut w, target) = (world(), v6("2001:db8:2::2"));
+    assert!(w.send(LAN, &short_advertisement(target)).is_empty());
+    assert_eq!(w.counters().counted(Event::BindingLearned), 0);
+    w.send(LAN, &super::bindings::advertise(host(2), target, Some(200)));
+    let is_to_it = |(_, bytes): &(PortId, Vec<u8>)| tagged(bytes).0 == host(2);
+    let (mut came, mut probes) = (0, 0);
+    for _ in 0..1_000 {
+        came += w.send(LAN, &packet6(target)).iter().filter(|out| is_to_it(out)).count();
+        if w.tick(100).iter().any(&is_to_it) {
+            probes += 1;
+            w.send(LAN, &short_advertisement(target));
+        }
+    }
+    assert_eq!((came, w.counters().counted(Event::HostFailed)), (1_000, 0));
+    assert!((1..=4).contains(&probes), "each is the only one, for some 30 seconds: {probes}");
+    let known = w.gateway.bindings().get(BLUE, target.into(), w.now.seconds()).expect("a binding");
+    assert!(!known.manners.yields, "what it said of itself holds");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod change;
 mod routing;
 mod show;
 mod state;
+mod trace;
 mod watch;
 
 pub use change::{
@@ -23,6 +24,7 @@ pub use show::{
     EndpointId, HostAddress, PeerId, Show, ShowBindings, ShowFacts, ShowFlood, ShowHosts, ShowMacs, ShowOne,
 };
 pub use state::{ApplyArgs, DiffArgs};
+pub use trace::{HostId, TraceArgs};
 pub use watch::{Clear, WatchArgs};
 
 use crate::failure::EXIT_CODES;
@@ -121,6 +123,12 @@ pub enum Command {
     #[command(after_help = "Examples:\n  weirctl watch\n  weirctl watch --event moved --event frozen --bridge red\n  \
             weirctl watch -j --event storm --count 1")]
     Watch(WatchArgs),
+    /// Show where a packet would go, and why
+    ///
+    /// The packet takes the same decisions as every other one, by the running configuration and what the workers have learned,
+    /// and each is printed: the step, the object that it used, what it came to; then the bytes that would leave. Nothing is
+    /// sent, learned or counted. Rates and limits are not looked at.
+    Trace(TraceArgs),
     /// Make a file's desired state the firmware's
     ///
     /// All of it or, on any error, nothing. What the file does not have is deleted, unless --merge is given.

@@ -90,13 +90,13 @@ pub enum Show {
     #[command(after_help = "Examples:\n  weirctl show dvr-mac", alias = "dvr-macs")]
     #[command(mut_arg("id", |id| id.value_name("MAC")))]
     DvrMac(ShowOne<Mac>),
-    /// Neighbours: next hops on the underlay
+    /// Neighbours: next hops on the underlay, and hosts that routers send to, as each worker knows them
     #[command(
-        after_help = "Examples:\n  weirctl show neighbour\n  weirctl show neighbour 192.0.2.2",
+        after_help = "Examples:\n  weirctl show neighbour\n  weirctl show neighbour 192.0.2.2\n  \
+            weirctl show neighbour --bridge red\n  weirctl show neighbour --router r1",
         alias = "neighbours"
     )]
-    #[command(mut_arg("id", |id| id.value_name("ADDRESS")))]
-    Neighbour(ShowOne<IpAddr>),
+    Neighbour(ShowNeighbours),
     /// Dropped frames, by reason and port
     #[command(after_help = "Examples:\n  weirctl show drop\n  weirctl show drop unknown_vni", alias = "drops")]
     #[command(mut_arg("id", |id| id.value_name("REASON")))]
@@ -134,6 +134,20 @@ where
     /// Only this one
     #[arg(value_name = "ID", value_parser = parse::<T>)]
     pub id: Option<T>,
+}
+
+/// Neighbours: all, or those of a bridge or a router, or of an address.
+#[derive(Clone, Debug, Args)]
+pub struct ShowNeighbours {
+    /// Only this one
+    #[arg(value_name = "ADDRESS", value_parser = parse::<IpAddr>)]
+    pub id: Option<IpAddr>,
+    /// Only hosts on this bridge that routers send to
+    #[arg(long, value_name = "NAME")]
+    pub bridge: Option<Name>,
+    /// Only those that this router sends to
+    #[arg(long, value_name = "NAME")]
+    pub router: Option<Name>,
 }
 
 /// All rows, or those of a bridge, or one.

@@ -26,6 +26,8 @@ pub(crate) struct Firmware {
     pub(crate) warnings: Vec<String>,
     /// What happens to who watches.
     pub(crate) happens: Vec<EventRow>,
+    /// The answer to `trace`.
+    pub(crate) traced: Value,
     /// Every call, as it came.
     pub(crate) calls: Vec<Call>,
 }
@@ -90,6 +92,7 @@ impl Firmware {
             Call::List(list) => Ok(json!(self.list(&list))),
             Call::Stats {} => Ok(json!(self.stats)),
             Call::Watch(_) => Ok(json!({"watching": true})),
+            Call::Trace(_) => Ok(self.traced.clone()),
             Call::Clear(_) => Ok(json!({"workers": [{"core": 1, "cleared": 2}, {"core": 3, "cleared": 0}]})),
         }
     }

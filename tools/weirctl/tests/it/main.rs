@@ -6,4 +6,5 @@ mod conversation;
 mod firmware;
 mod program;
 mod tables;
+mod tracing;
 mod watching;
