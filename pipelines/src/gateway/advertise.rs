@@ -73,12 +73,14 @@ impl<F: Frame> Gateway<F> {
             let (began, generation) = (turn.now, snapshot.generation);
             self.advertising = Advertising { leads, cursor: 0, began, before, known, generation };
         }
-        let Advertising { cursor, began, before, known, .. } = self.advertising;
+        let Advertising { cursor, began, before, known, generation, .. } = self.advertising;
         for &ix in all.iter().skip(cursor).take(TURN) {
             let Some(interface) = snapshot.interface(ix) else { continue };
             let Some(advertise) = interface.advertise else { continue };
-            // What is new says so at once.
-            if snapshot.interface_since(ix) <= known && !is_due(snapshot, ix, advertise, before, began) {
+            // What is new says so at once, in the one round that began with it.
+            let since = snapshot.interface_since(ix);
+            let is_new = known < since && since <= generation;
+            if !is_new && !is_due(snapshot, ix, advertise, before, began) {
                 continue;
             }
             let Some(bridge) = snapshot.bridge(interface.bridge) else { continue };

@@ -164,6 +164,10 @@ impl<F: Frame> Gateway<F> {
         if note == Note::None || !ours {
             return Ok(Decision::Open);
         }
+        // Nobody else has a gateway's MAC: what says so teaches no address either.
+        if lane.gate.is_any() && self.is_a_gateways(snapshot, lane) {
+            return Err(DropReason::SourceMac);
+        }
         // What moves a binding is an announcement, in whatever words: to all workers it is.
         let announces = said.kind == Kind::Announcement || said.claims.iter().any(|claim| self.moves(&scene, claim));
         if announces && !self.admit(settings, lane.bridge, port, Class::Announcement, now) {
@@ -174,11 +178,14 @@ impl<F: Frame> Gateway<F> {
         }
         // The gateway's own affairs end here, whoever else may hear them: its addresses are asked for, and its routers.
         if said.asks.is_some_and(|target| snapshot.interface_at(lane.bridge, target).is_some()) {
+            // It may be the first that is heard of a host, and the packets that it asks for come to its MAC.
+            self.learn_noted(snapshot, lane, port, now)?;
             lane.inner.note = note;
             return Ok(Decision::Suppress);
         }
         match said.kind {
             Kind::SeeksRouter if snapshot.interfaces_of(lane.bridge).any(|(_, i)| i.advertise.is_some()) => {
+                self.learn_noted(snapshot, lane, port, now)?;
                 return Ok(Decision::Advertise);
             }
             Kind::Router if lane.gate.is_any() && is_of_a_gateway(snapshot, lane) => {
@@ -191,8 +198,7 @@ impl<F: Frame> Gateway<F> {
         if to_us && !said.claims.is_empty() {
             // The answer to a probe, which is for nobody else; what is for everybody goes on even if it is one (RFC 4861
             // §7.2.4). It is the only frame of a quiet host's: its MAC must not age either.
-            lane.from_hash = snapshot.secret().hash(lane.from);
-            self.learn(snapshot, lane, port, now)?;
+            self.learn_noted(snapshot, lane, port, now)?;
             return Ok(Decision::Consume);
         }
         lane.inner.note = match said.kind {
@@ -201,6 +207,24 @@ impl<F: Frame> Gateway<F> {
             Kind::Other | Kind::SeeksRouter | Kind::Router => Note::None,
         };
         Ok(Decision::Open)
+    }
+
+    /// Learns the source of a frame that goes no further.
+    fn learn_noted(
+        &mut self,
+        snapshot: &Snapshot,
+        lane: &mut Parsed,
+        port: PortId,
+        now: Time,
+    ) -> Result<bool, DropReason> {
+        lane.from_hash = snapshot.secret().hash(lane.from);
+        self.learn(snapshot, lane, port, now)
+    }
+
+    /// Whether a frame comes from a MAC of this gateway's, or, without a tunnel, of another's.
+    fn is_a_gateways(&self, snapshot: &Snapshot, lane: &Parsed) -> bool {
+        let is_dvr = || !lane.tunnel && snapshot.is_dvr_mac(MacAddr::from_bits(lane.from));
+        self.is_own(snapshot, lane.bridge, lane.from) || is_dvr()
     }
 
     /// Whether all that a frame says of its sender is so. If not, that is said once a second.
@@ -238,7 +262,10 @@ impl<F: Frame> Gateway<F> {
     fn weigh(&self, scene: &Scene<'_>, claim: &Claim) -> (Option<Binding>, bool) {
         let &Scene { snapshot, bridge, now, .. } = scene;
         let Claim { address, mac, .. } = *claim;
-        if !mac.is_source() || !is_a_hosts(address) || snapshot.ports().iter().any(|port| port.mac == mac) {
+        let is_routed = snapshot.bridge(bridge).is_some_and(|bridge| bridge.gate.is_any());
+        let is_ours = snapshot.ports().iter().any(|port| port.mac == mac)
+            || is_routed && self.is_own(snapshot, bridge, mac.to_bits());
+        if !mac.is_source() || !is_a_hosts(address) || is_ours {
             return (None, false);
         }
         let known = self.bindings.get(bridge, address, now.seconds());

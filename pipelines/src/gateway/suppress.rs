@@ -73,6 +73,10 @@ impl<F: Frame> Gateway<F> {
             self.note(|_| Step::Interface(ix));
             let manners = Manners { router: Some(true), yields: false };
             let mac = interface.mac;
+            // Without a number for who asks, not even then does it go on to others.
+            if self.back(turn.snapshot, p).is_none() {
+                return self.refuse(turn.port, frame, DropReason::PeerGone);
+            }
             return self.answer(turn, frame, p, &question, (mac, manners));
         }
         if F::TRACED {
@@ -164,12 +168,13 @@ impl<F: Frame> Gateway<F> {
         let mut lane = Parsed { to: p.from, from: mac_key(p.bridge, mac), ecn: None, ..*p };
         lane.inner.class = TrafficClass::default();
         let at = usize::from(p.rest_at) + usize::from(p.inner.ip_at);
+        let is_gateways = turn.snapshot.interface_at(p.bridge, question.target()).is_some();
         match *question {
             Question::Arp(message) => {
                 if let Some(place) = frame.head_mut().get_mut(at..).and_then(|bytes| bytes.first_chunk_mut()) {
                     message.reply(mac).write(place);
                 }
-                self.counters.count(Event::ArpSuppressed);
+                self.counters.count(if is_gateways { Event::ArpAnswered } else { Event::ArpSuppressed });
             }
             Question::Nd { asker, target } => {
                 let len = p.end as usize - at;
@@ -185,7 +190,7 @@ impl<F: Frame> Gateway<F> {
                 if asker.is_unspecified() {
                     lane.to = mac_key(p.bridge, multicast_mac(ALL_NODES));
                 }
-                self.counters.count(Event::NdSuppressed);
+                self.counters.count(if is_gateways { Event::NdAnswered } else { Event::NdSuppressed });
             }
         }
         self.forward(turn, frame, &lane, back);
