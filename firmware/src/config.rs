@@ -197,7 +197,7 @@ impl Default for Tables {
             bindings: 1_048_576,
             neighbours: 4096,
             hosts: 65_536,
-            hops: 1_048_576,
+            hops: 2_097_152,
             bridges: 65_536,
             segments: 131_072,
             vteps: 256,

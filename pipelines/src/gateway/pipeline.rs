@@ -35,6 +35,10 @@ use core::hint::black_box;
 /// Next hops offered to the other workers in a tick at most.
 const NEIGHBOUR_OFFERS: u32 = 64;
 
+/// For so many seconds, a power of two, what was found out about packets for routers holds if nothing changes: less than the shortest
+/// time in which a MAC or a binding ages.
+const HOP_SECONDS: u64 = 4;
+
 /// How large a worker's tables are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -76,7 +80,7 @@ impl Default for Limits {
             neighbours: 4096,
             held: 512,
             hosts: 65_536,
-            hops: 1 << 20,
+            hops: 1 << 21,
             routers: 65_536,
             leads: true,
             shared: false,
@@ -301,10 +305,12 @@ impl<F: Frame> Gateway<F> {
         true
     }
 
-    /// A stamp of a bridge's flows, and where the hosts of the bridge are that they leave by.
+    /// A stamp of a bridge's flows, and where the hosts of the bridge are that they leave by. It lasts [`HOP_SECONDS`]: with a
+    /// million pairs of addresses, many would be found out anew each time that they come.
     #[inline(always)]
     fn hop_stamp(&self, stamp: u64, leaving: BridgeId) -> u64 {
         let moves = self.macs.moves_of(leaving).wrapping_add(self.bindings.moves_of(leaving));
+        let stamp = stamp & !(HOP_SECONDS - 1);
         stamp.wrapping_add(u64::from(moves) << 32) | 1 << 63
     }
 

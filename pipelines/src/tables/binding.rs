@@ -407,6 +407,7 @@ impl BindingTable {
         let number = self.find(bridge, address).ok()?;
         let binding = self.entries[number].unpack(now);
         self.remove(number);
+        self.count_move(bridge);
         Some(binding)
     }
 
