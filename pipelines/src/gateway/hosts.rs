@@ -24,6 +24,8 @@ use core::net::{IpAddr, Ipv4Addr};
 
 /// One bridge's unknown hosts take up one in so many of the places for hosts.
 pub(super) const HOSTS_SHARE: usize = 8;
+/// Counters of waiting packets, by the lowest bits of a bridge's number.
+pub(super) const WAITING: usize = 256;
 /// Hosts looked after in a tick.
 const TURN: usize = 64;
 /// A binding that was confirmed so many seconds ago, or less, needs no probe.
@@ -63,10 +65,12 @@ impl<F: Frame> Gateway<F> {
         let number = self.hosts.want(net, address, None, now).ok_or(Decision::Drop(DropReason::ResolveFull))?;
         let entry = self.hosts.get_mut(number).ok_or(Decision::Drop(DropReason::ResolveFull))?;
         entry.wanted = true;
-        match entry.state {
-            NeighbourState::Failed => Err(Decision::Refer(IcmpError::HostUnreachable, DropReason::HostUnreachable)),
-            _ => Err(Decision::Wait(number)),
+        if entry.state == NeighbourState::Failed {
+            return Err(Decision::Refer(IcmpError::HostUnreachable, DropReason::HostUnreachable));
         }
+        // It has answered, and what it said is not known any more, or was never learned.
+        self.hosts.doubt(number, now);
+        Err(Decision::Wait(number))
     }
 
     fn want(&mut self, net: Net, address: IpAddr, now: Time, learned: bool) -> Option<u32> {
@@ -92,12 +96,16 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let held = self.hosts.get_mut(number).map_or(u32::MAX, |entry| entry.held);
+        let (held, bridge) = self.hosts.get_mut(number).map_or((u32::MAX, 0), |e| (e.held, e.link.bridge.0));
+        // One bridge's absent hosts leave room for the others' packets.
+        let share = usize::from(bridge) % WAITING;
+        let held = if usize::from(self.waiting_of[share]) >= self.waiting_share { u32::MAX } else { held };
         if let Some(entry) = self.hosts.entries().get(number as usize).copied() {
             self.note(|_| Step::Waits(entry.address));
         }
         match self.waiting.push(number, held, Waiting { port: turn.port, lane: *lane, frame }) {
             Ok(()) => {
+                self.waiting_of[share] += 1;
                 if let Some(entry) = self.hosts.get_mut(number) {
                     entry.held += 1;
                 }
@@ -114,6 +122,7 @@ impl<F: Frame> Gateway<F> {
         let entry = self.hosts.get_mut(number).filter(|entry| entry.held > 0)?;
         let taken = self.waiting.take(number)?;
         entry.held -= 1;
+        self.waiting_of[usize::from(entry.link.bridge.0) % WAITING] -= 1;
         Some(taken)
     }
 
@@ -149,6 +158,10 @@ impl<F: Frame> Gateway<F> {
         for _ in 0..self.hosts.get_mut(number).map_or(0, |entry| entry.held) {
             let Some(Waiting { port, mut lane, frame }) = self.take_waiting(number) else { break };
             turn.port = port;
+            if self.back(turn.snapshot, &lane).is_none() {
+                self.refuse(port, frame, DropReason::PeerGone);
+                continue;
+            }
             let (decision, _) = self.route(turn.snapshot, turn.now, &frame, &mut lane);
             self.carry_out(turn, frame, &lane, decision);
         }
@@ -237,7 +250,9 @@ impl<F: Frame> Gateway<F> {
         P: Pool<Frame = F>,
         E: Egress<F>,
     {
-        let Some(interface) = turn.snapshot.interface(net.interface) else { return };
+        // The number may be another interface's by now.
+        let interface = turn.snapshot.interface(net.interface).filter(|interface| interface.bridge == net.bridge);
+        let Some(interface) = interface else { return };
         // The gateway's address and MAC never cross a tunnel.
         let ours = interface.address_towards(target).filter(|_| place.peer().is_none());
         let from = if ours.is_some() { interface.mac } else { turn.snapshot.dvr_mac() };

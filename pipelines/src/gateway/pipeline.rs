@@ -7,7 +7,7 @@ use super::advertise::Advertising;
 use super::counters::{Counters, DropReason};
 use super::decide::Decision;
 use super::flap::Movers;
-use super::hosts::{HOSTS_SHARE, Waiting};
+use super::hosts::{HOSTS_SHARE, WAITING, Waiting};
 use super::ingress::is_for_a_gateway;
 use super::learn::Fact;
 use super::meter::{Class, Meter};
@@ -104,6 +104,9 @@ pub struct Gateway<F> {
     /// Hosts on routed bridges, and next hops of routers.
     pub(super) hosts: NeighbourTable<Net>,
     pub(super) waiting: Held<Waiting<F>>,
+    /// How many of them are for hosts on which bridge, and the most that may be.
+    pub(super) waiting_of: Box<[u16; WAITING]>,
+    pub(super) waiting_share: usize,
     /// What routers may still tell in this second.
     pub(super) rates: Rates,
     /// When the routers advertise themselves next.
@@ -141,6 +144,8 @@ impl<F: Frame> Gateway<F> {
             held: Held::new(limits.held),
             hosts: NeighbourTable::new(secret, limits.hosts, (limits.hosts / HOSTS_SHARE).max(1)),
             waiting: Held::new(limits.held),
+            waiting_of: Box::new([0; WAITING]),
+            waiting_share: (limits.held / 8).max(32),
             rates: Rates::new(limits.routers),
             advertising: Advertising::new(limits.leads),
             counters: Counters::new(ports),
@@ -319,7 +324,7 @@ impl<F: Frame> Gateway<F> {
         let stamp = self.flow_stamp(stamp, lane.bridge);
         let (mut pair, mut hash) = (lane.pair(), lane.flow_hash);
         if spread {
-            self.hops.put(hash, pair, self.hop_stamp(stamp, BridgeId(0)), Known::Spread);
+            self.hops.put(hash, pair, self.hop_stamp(stamp, lane.bridge), Known::Spread);
             pair = pair.of_flow(lane.inner.flow);
             hash = pair.hash(snapshot.secret());
         }

@@ -95,7 +95,7 @@ impl<F: Frame> Gateway<F> {
         mut packet: Packet,
         lane: &mut Parsed,
     ) -> (Decision, bool) {
-        lane.hop = Hop { mtu: u16::MAX, ..Hop::default() };
+        (lane.hop, lane.speaker) = (Hop { mtu: u16::MAX, ..Hop::default() }, None);
         let mut spread = false;
         for routers in 1..=CHAIN {
             let onward = match self.onward(snapshot, from, packet, lane.inner.flow) {
@@ -170,8 +170,8 @@ impl<F: Frame> Gateway<F> {
     }
 
     /// The next hop that wins for a flow among those that have not failed, or if all have, among all (highest random
-    /// weight).
-    fn choose_hop(&self, snapshot: &Snapshot, hops: &[NextHop], flow: u64) -> Option<NextHop> {
+    /// weight). One that has failed gets its flows back once it answers; whether it does is asked for them.
+    fn choose_hop(&mut self, snapshot: &Snapshot, hops: &[NextHop], flow: u64) -> Option<NextHop> {
         if let [only] = hops {
             return Some(*only);
         }
@@ -183,11 +183,18 @@ impl<F: Frame> Gateway<F> {
             };
             secret.hash(secret.mix(flow, member))
         };
-        let is_alive = |hop: &&NextHop| {
-            let bridge = snapshot.interface(hop.interface).map(|interface| interface.bridge);
-            bridge.is_some_and(|bridge| !self.hosts.is_failed(bridge.0, hop.address))
-        };
-        hops.iter().filter(is_alive).max_by_key(weight).or_else(|| hops.iter().max_by_key(weight)).copied()
+        let bridge_of = |hop: &NextHop| snapshot.interface(hop.interface).map_or(0, |interface| interface.bridge.0);
+        let due = hops.iter().max_by_key(weight)?;
+        if !self.hosts.is_failed(bridge_of(due), due.address) {
+            return Some(*due);
+        }
+        if let Some(number) = self.hosts.find(bridge_of(due), due.address)
+            && let Some(entry) = self.hosts.get_mut(number)
+        {
+            entry.wanted = true;
+        }
+        let is_alive = |hop: &&NextHop| !self.hosts.is_failed(bridge_of(hop), hop.address);
+        Some(*hops.iter().filter(is_alive).max_by_key(weight).unwrap_or(due))
     }
 
     /// How a packet goes to its next hop.

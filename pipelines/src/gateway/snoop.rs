@@ -196,6 +196,11 @@ impl<F: Frame> Gateway<F> {
         let to_us = snapshot.ports().iter().any(|p| p.mac.to_bits() == lane.to & MAC)
             || lane.gate.is_any() && self.is_own(snapshot, lane.bridge, lane.to);
         if to_us && !said.claims.is_empty() {
+            // Another worker may have asked.
+            let asked_for_a_router = lane.gate.is_any();
+            for claim in said.claims.iter().filter(|_| asked_for_a_router) {
+                self.offer_binding(lane.bridge, claim.address, now.seconds());
+            }
             // The answer to a probe, which is for nobody else; what is for everybody goes on even if it is one (RFC 4861
             // §7.2.4). It is the only frame of a quiet host's: its MAC must not age either.
             self.learn_noted(snapshot, lane, port, now)?;
@@ -334,7 +339,10 @@ impl<F: Frame> Gateway<F> {
             BindOutcome::Full => self.counters.count(Event::BindingTableFull),
             BindOutcome::Outdated => {}
         }
-        self.host_confirmed(bridge, address, mac, now);
+        // What found no room is not known.
+        if self.bindings.get(bridge, address, seconds).is_some_and(|known| known.mac == mac) {
+            self.host_confirmed(bridge, address, mac, now);
+        }
     }
 
     /// Offers a binding to the other workers; if there is no room now, soon.

@@ -231,8 +231,8 @@ impl BindingTable {
         }
     }
 
-    /// How often an address of a bridge, or of those that share its counter, went to another MAC: until then, what was found
-    /// out about who has one holds. Those that are forgotten are not counted: what was found is looked up again every second.
+    /// How often an address of a bridge, or of those that share its counter, went to another MAC, or was forgotten: until then, what
+    /// was found out about who has one holds.
     #[inline(always)]
     pub(crate) fn moves_of(&self, bridge: BridgeId) -> u32 {
         self.moves_of[bridge.index() % MOVES]
@@ -396,6 +396,8 @@ impl BindingTable {
         let entry = self.entries[number];
         let knows_better = entry.has(OWN) && entry.age(now) <= JUST_NOW;
         if entry.mac != mac || is_after(entry.sequence, sequence) || knows_better {
+            // Who said this does not know better: it is to be told.
+            self.entries[number].set(UNTOLD, entry.has(UNTOLD) || knows_better);
             return false;
         }
         self.remove(number);
@@ -407,7 +409,6 @@ impl BindingTable {
         let number = self.find(bridge, address).ok()?;
         let binding = self.entries[number].unpack(now);
         self.remove(number);
-        self.count_move(bridge);
         Some(binding)
     }
 
@@ -443,6 +444,7 @@ impl BindingTable {
         if let Some((b, s)) = buckets::find(&self.index, self.secret.hash(key), key) {
             self.index[b].keys[s] = 0;
         }
+        self.count_move(entry.bridge);
         let place = &mut self.entries[number];
         (place.mac, place.sequence) = (MacAddr::ZERO, self.free);
         self.free = number as u32;

@@ -157,7 +157,8 @@ impl HopTable {
             _ => slot,
         };
         self.0[slot] = match known {
-            Known::Spread => Entry { pair, stamp, to: 0, from: 0, out: SPREAD },
+            // It rests on the bridge that the packets come from.
+            Known::Spread => Entry { pair, stamp, to: pair.from, from: 0, out: SPREAD },
             Known::Way(place, hop) => {
                 let out = place.to_bits() | u64::from(hop.routers) << ROUTERS_AT | if hop.clamp { CLAMP } else { 0 };
                 Entry { pair, stamp, to: hop.to, from: hop.from & MAC | u64::from(hop.mtu) << 48, out }
@@ -194,7 +195,7 @@ mod tests {
             // Asked under the same hash, so that only the comparison tells them apart.
             assert_eq!(table.get(hash, other, stamp), None);
         }
-        table.put(hash, pair, stamp(BridgeId(0)), Known::Spread);
+        table.put(hash, pair, stamp(BridgeId(1)), Known::Spread);
         assert_eq!(table.get(hash, pair, stamp), Some(Known::Spread));
     }
 }

@@ -98,6 +98,8 @@ pub struct Neighbour<L> {
     /// How many frames wait for it.
     pub held: u32,
     attempts: u8,
+    /// Whether it did not answer when it was last asked in full.
+    failed: bool,
     /// When it is looked after next.
     due: Time,
 }
@@ -192,10 +194,19 @@ impl<L: Link> NeighbourTable<L> {
         state.is_some_and(|s| !matches!(s, NeighbourState::Resolving | NeighbourState::Failed))
     }
 
-    /// Whether a neighbour of a link did not answer.
+    /// Whether a neighbour of a link did not answer, and has not since.
     pub(crate) fn is_failed(&self, link: u16, address: IpAddr) -> bool {
         let number = self.find(link, address);
-        number.is_some_and(|number| self.entries[number as usize].state == NeighbourState::Failed)
+        number.is_some_and(|number| self.entries[number as usize].failed)
+    }
+
+    /// Asks anew for one that was believed and that nobody knows any more.
+    pub(crate) fn doubt(&mut self, number: u32, now: Time) {
+        let entry = &mut self.entries[number as usize];
+        if matches!(entry.state, NeighbourState::Reachable | NeighbourState::Stale) {
+            (entry.attempts, entry.due) = (0, now);
+            self.turn(number, NeighbourState::Resolving);
+        }
     }
 
     /// Whether frames can go to a neighbour now, or soon.
@@ -259,7 +270,8 @@ impl<L: Link> NeighbourTable<L> {
         }
         let (mac, state) = (MacAddr::default(), NeighbourState::Resolving);
         // Asked for by its first frame, not before.
-        let entry = Neighbour { link, address, mac, state, wanted: false, held: 0, attempts: 0, due: now };
+        let entry =
+            Neighbour { link, address, mac, state, wanted: false, held: 0, attempts: 0, failed: false, due: now };
         match self.entries.get_mut(number) {
             Some(place) => *place = entry,
             None => self.entries.push(entry),
@@ -319,7 +331,7 @@ impl<L: Link> NeighbourTable<L> {
         }
         let news = entry.mac != mac || entry.state != NeighbourState::Reachable;
         self.changes += u64::from(news);
-        (entry.mac, entry.attempts) = (mac, 0);
+        (entry.mac, entry.attempts, entry.failed) = (mac, 0, false);
         (entry.due, entry.wanted) = (now + REACHABLE, false);
         self.turn(number, NeighbourState::Reachable);
         Some((number, news))
@@ -370,7 +382,7 @@ impl<L: Link> NeighbourTable<L> {
                     self.turn(number, NeighbourState::Stale);
                 }
                 NeighbourState::Stale | NeighbourState::Resolving if entry.attempts >= ATTEMPTS => {
-                    (entry.attempts, entry.due) = (0, now + FAILED);
+                    (entry.attempts, entry.failed, entry.due) = (0, true, now + FAILED);
                     self.changes += 1;
                     self.turn(number, NeighbourState::Failed);
                     each(Due::Failed(number));

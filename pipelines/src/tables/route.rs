@@ -374,4 +374,25 @@ mod tests {
         let each = table.bytes() as f64 / all.len() as f64;
         assert!(each <= 64.0, "{each:.1} bytes for each of {} routes", all.len());
     }
+
+    #[test]
+    fn as_many_routers_as_there_can_be_with_a_few_routes_each_take_less_than_a_kibibyte_a_router() {
+        let mut table = RouteTable::new(SECRET);
+        let net = |a, b, len| Prefix { address: Ipv4Addr::new(10, a, b, 0).into(), len };
+        for router in 0..=u16::MAX {
+            for (n, prefix) in [net(0, 0, 24), net(0, 1, 24), net(0, 0, 0)].into_iter().enumerate() {
+                table.set(RouterIx(router), prefix, via(u32::from(router) + n as u32)).expect("room");
+            }
+        }
+        for router in [0, 1, 40_000, u16::MAX] {
+            let at = |b, len, n| {
+                let to = Ipv4Addr::new(10, 0, b, 7).into();
+                assert_eq!(table.get(RouterIx(router), to), via(u32::from(router) + n).map(|target| (len, target)));
+            };
+            at(0, 24, 0);
+            at(1, 24, 1);
+            at(9, 0, 2);
+        }
+        assert!(table.bytes() < 1024 << 16, "{} bytes", table.bytes());
+    }
 }
