@@ -298,7 +298,7 @@ impl Parsed {
         }
         let Some(ip) = rest.get(behind_tags..) else { return };
         let len = match self.inner.ip_version {
-            4 => self.router4(ip, secret),
+            4 => self.router4(ip),
             6 => self.router6(ip, secret),
             _ => None,
         };
@@ -310,7 +310,7 @@ impl Parsed {
     }
 
     /// Length of the packet.
-    fn router4(&mut self, ip: &[u8], _: Secret) -> Option<u32> {
+    fn router4(&mut self, ip: &[u8]) -> Option<u32> {
         let head = ip.first_chunk::<20>()?;
         let word = |at: usize| u64::from(u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
         self.addresses = [word(12) << 32 | word(16), self.to];
